@@ -1,0 +1,108 @@
+//! What an evaluation comes to: verdict, effects, log entries and trace.
+
+use std::sync::Arc;
+
+/// What one restriction came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Go on with the next one.
+    Dunno,
+    /// Stop this list, permit.
+    Permit,
+    /// Stop, refuse.
+    Reject(Rejection),
+}
+
+/// Drives `notify_classes` and what `warn_if_reject` may soften.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorClass {
+    /// Access rules.
+    Policy,
+    /// Improper pipelining and the like.
+    Protocol,
+    /// Unlisted sender or recipient.
+    Bounce,
+    /// A table could not be read.
+    Data,
+    /// A configuration error.
+    Software,
+    /// No space.
+    Resource,
+}
+
+/// A refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// `CODE ENH TEXT`, as sent and logged (soft_bounce applied).
+    pub reply: String,
+    /// Its class.
+    pub class: ErrorClass,
+    /// `no_error_count` guards it: the error counters stay as they are.
+    pub no_error_count: bool,
+}
+
+/// A side effect on the message, returned and never done here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Put the message on hold.
+    Hold,
+    /// Accept and drop the message.
+    Discard,
+    /// Override the content filter with `transport:destination`.
+    Filter(String),
+    /// Replace all recipients.
+    Redirect(String),
+    /// Add a recipient.
+    Bcc(String),
+    /// Add a header above our Received header.
+    Prepend(String),
+}
+
+/// Something for the mail log, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogEntry {
+    /// `warning: TEXT`.
+    Warning(String),
+    /// A plain line, `TEXT`.
+    Plain(String),
+    /// `QID: WORD: STAGE from NA: TEXT;CTX` (`reject`, `reject_warning`, `hold`, `permit`, …).
+    Event {
+        /// The word.
+        word: &'static str,
+        /// The text before the semicolon.
+        text: String,
+    },
+}
+
+/// One step of an evaluation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceStep {
+    /// Which list (`smtpd_recipient_restrictions`, a class name, a table value).
+    pub list: Arc<str>,
+    /// The restriction as written.
+    pub restriction: Arc<str>,
+    /// What it came to.
+    pub outcome: Outcome,
+}
+
+/// All steps, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// The steps.
+    pub steps: Vec<TraceStep>,
+}
+
+/// The result for one command.
+#[derive(Clone, Debug, Default)]
+pub struct Decision {
+    /// The refusal, if any.
+    pub rejection: Option<Rejection>,
+    /// Close without a reply (access(5) HANGUP).
+    pub hang_up: bool,
+    /// Effects, in order of firing.
+    pub effects: Vec<Effect>,
+    /// Log entries, in order.
+    pub log: Vec<LogEntry>,
+    /// Why.
+    pub trace: Trace,
+}

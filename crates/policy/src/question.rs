@@ -1,0 +1,189 @@
+//! What a decision may ask of the world, and the ledger of what was answered.
+
+use crate::facts::PeerName;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A lookup table, as numbered by the compiled plan (`Plan::tables`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TableId(pub u32);
+
+/// DNS record types that restrictions ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RecordType {
+    /// IPv4 address.
+    A,
+    /// IPv6 address.
+    Aaaa,
+    /// Mail exchanger.
+    Mx,
+    /// Name server.
+    Ns,
+    /// Text.
+    Txt,
+    /// Reverse name.
+    Ptr,
+}
+
+/// A question, in canonical form: equal questions have equal answers within a transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Question {
+    /// One key in one table.
+    Table {
+        /// Which table.
+        table: TableId,
+        /// The key as it is to be looked up.
+        key: String,
+    },
+    /// Records of one type of one name (lower case, A-labels, no final dot).
+    Dns {
+        /// Which type.
+        rtype: RecordType,
+        /// Which name.
+        name: Arc<str>,
+    },
+    /// The client's verified and reverse names.
+    PeerName(IpAddr),
+    /// Wait so many seconds (`sleep`); the ordinal keeps two sleeps of one list apart.
+    Sleep {
+        /// How long.
+        seconds: u32,
+        /// Which one.
+        ordinal: u32,
+    },
+}
+
+/// One DNS record of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DnsRecord {
+    /// A or AAAA.
+    Address(IpAddr),
+    /// MX: preference and host (no final dot; empty for a null MX).
+    Mx(u16, Arc<str>),
+    /// NS or PTR.
+    Name(Arc<str>),
+    /// TXT, strings joined.
+    Txt(Arc<str>),
+}
+
+/// How a DNS query ended, as Postfix's dns library grades it (restrictions.md §1.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DnsStatus {
+    /// Records follow.
+    Ok,
+    /// All records were removed by a reply filter.
+    Policy,
+    /// Temporary: SERVFAIL, time-out, garbage.
+    Retry,
+    /// A record with an invalid host name.
+    Invalid,
+    /// Refused or not recoverable.
+    Fail,
+    /// A single MX record with an empty name.
+    NullMx,
+    /// The name exists without such records, or does not exist.
+    NotFound,
+}
+
+/// The answer to a DNS question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsAnswer {
+    /// How it ended.
+    pub status: DnsStatus,
+    /// The records, in the server's order, at most 100; CNAMEs are already followed.
+    pub records: Vec<DnsRecord>,
+    /// Why not, in the words of Postfix's warnings (`Host or domain name not found. …`); empty when `Ok`.
+    pub reason: String,
+}
+
+/// What came back. `Err` in `Table` is a temporary or configuration failure with a text for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The value, nothing, or a failed look-up.
+    Table(Result<Option<Arc<str>>, Arc<str>>),
+    /// Records or their absence.
+    Dns(Arc<DnsAnswer>),
+    /// Names of the client.
+    PeerName(PeerName),
+    /// The wait is over.
+    Done,
+}
+
+/// The world's quick answers: what needs no waiting (tables in memory, cached DNS).
+pub trait World {
+    /// The answer, or `None` when the driver has to go and fetch it.
+    fn answer(&mut self, question: &Question) -> Option<Answer>;
+}
+
+/// The evaluation cannot go on before the ledger's pending question is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suspend;
+
+/// All questions and answers of a session or transaction: explanation, recording and cache in one.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    entries: Vec<(Question, Answer)>,
+    pending: Vec<Question>,
+}
+
+impl Ledger {
+    /// More questions than this in one transaction are refused (a loop in somebody's DNS or tables).
+    pub const CEILING: usize = 20_000;
+
+    /// The answer, if it is here.
+    pub fn get(&self, question: &Question) -> Option<&Answer> {
+        self.entries.iter().rev().find(|(q, _)| q == question).map(|(_, a)| a)
+    }
+
+    /// Enter an answer.
+    pub fn put(&mut self, question: Question, answer: Answer) {
+        self.pending.retain(|q| *q != question);
+        self.entries.push((question, answer));
+    }
+
+    /// What waits for an answer.
+    pub fn pending(&self) -> &[Question] {
+        &self.pending
+    }
+
+    /// Take what waits for an answer.
+    pub fn take_pending(&mut self) -> Vec<Question> {
+        std::mem::take(&mut self.pending)
+    }
+
+    /// Everything that was answered, in order.
+    pub fn entries(&self) -> &[(Question, Answer)] {
+        &self.entries
+    }
+
+    /// Forget everything (a new transaction).
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.pending.clear();
+    }
+}
+
+/// A restriction's way to ask: ledger first, then the world's quick answer, else suspend.
+pub struct Ask<'a> {
+    /// What is known.
+    pub ledger: &'a mut Ledger,
+    /// What can be known at once.
+    pub world: &'a mut dyn World,
+}
+
+impl Ask<'_> {
+    /// The answer, or [`Suspend`] with the question left pending in the ledger.
+    pub fn get(&mut self, question: Question) -> Result<Answer, Suspend> {
+        if let Some(answer) = self.ledger.get(&question) {
+            return Ok(answer.clone());
+        }
+        if let Some(answer) = self.world.answer(&question) {
+            self.ledger.put(question, answer.clone());
+            return Ok(answer);
+        }
+        if !self.ledger.pending.contains(&question) {
+            self.ledger.pending.push(question);
+        }
+        Err(Suspend)
+    }
+}

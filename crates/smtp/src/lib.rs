@@ -1,0 +1,3 @@
+//! SMTP wire format and sessions, without sockets, clocks or files (RFC 5321, RFC 3030, RFC 3461, RFC 6531).
+
+pub mod server;
