@@ -1,0 +1,3 @@
+//! The committer.
+pub(super) struct Shared;
+pub(super) struct Threads;
