@@ -1,1 +1,18 @@
-//! See ARCHITECTURE.md.
+//! What a message goes through on its way in: our `Received:` header, and the work of cleanup(8) on content and
+//! envelope (header and body checks, header completion and rewriting, recipient expansion).
+//!
+//! Everything here is a pure stream transformation: no file, clock or table is touched. Time and queue id are
+//! arguments, and tables are asked through [`Lookup`], which the program answers at once.
+
+pub mod cleanup;
+mod config;
+mod date;
+mod log;
+mod lookup;
+pub mod received;
+pub mod recipients;
+
+pub use config::{Classes, CleanupConfig, EndOfHeaderAction, HeaderFrom, Masquerade};
+pub use date::{Timestamp, mail_date};
+pub use log::LogLine;
+pub use lookup::{Lookup, LookupFailed, MapTable, Maps, NoTables};
