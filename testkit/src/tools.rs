@@ -1,0 +1,88 @@
+//! Finding programs that tests use when they are installed: Postfix's own tools and mail clients.
+
+use std::path::{Path, PathBuf};
+
+/// Where the installed Postfix keeps its daemons.
+pub const POSTFIX_DAEMONS: &str = "/usr/lib/postfix/sbin";
+
+/// The Debian packages whose programs the tests use, with one program of each to look for.
+pub const PACKAGES: &[(&str, &str, &str)] = &[
+    (
+        "postfix",
+        "postmap",
+        "indexed maps, smtp-source and smtp-sink, the second opinion of the bench",
+    ),
+    (
+        "postfix-lmdb",
+        "/usr/lib/postfix/postfix-lmdb.so",
+        "lmdb maps",
+    ),
+    ("postfix-cdb", "/usr/lib/postfix/postfix-cdb.so", "cdb maps"),
+    (
+        "postfix-pcre",
+        "/usr/lib/postfix/postfix-pcre.so",
+        "pcre tables of the second opinion",
+    ),
+    ("sqlite3", "sqlite3", "sqlite tables"),
+    ("swaks", "swaks", "end-to-end check of sending with swaks"),
+    ("curl", "curl", "end-to-end check of sending with curl"),
+    (
+        "python3",
+        "python3",
+        "end-to-end check of sending with smtplib",
+    ),
+    ("pflogsumm", "pflogsumm", "end-to-end check of log reports"),
+];
+
+/// The path of a program, from PATH or the usual system directories; an absolute name is only looked at.
+pub fn find(name: &str) -> Option<PathBuf> {
+    if name.starts_with('/') {
+        return Some(PathBuf::from(name)).filter(|p| p.exists());
+    }
+    let path = std::env::var("PATH").unwrap_or_default();
+    let system = ["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
+    std::env::split_paths(&path)
+        .chain(system)
+        .map(|dir| dir.join(name))
+        .find(|p| is_program(p))
+}
+
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata()
+        .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+}
+
+/// Are we root?
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Says loudly that a check was skipped. The line goes to standard error and, when `POSTERN_SKIPS` names a file (as
+/// `cargo xtask test` does), also there, to be repeated at the end of the run.
+pub fn skipped(what: &str, why: &str) {
+    use std::io::Write;
+    let line = format!("SKIPPED {what}: {why}");
+    eprintln!("{line}");
+    if let Some(path) = std::env::var_os("POSTERN_SKIPS")
+        && let Ok(mut file) = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+    {
+        let _ = writeln!(file, "{line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_programs() {
+        assert!(find("sh").is_some());
+        assert_eq!(find("/bin/sh"), Some(PathBuf::from("/bin/sh")));
+        assert_eq!(find("no-such-program-anywhere"), None);
+        assert_eq!(find("/no/such/file"), None);
+    }
+}
