@@ -1,1 +1,45 @@
-//! See ARCHITECTURE.md.
+//! Lookup tables: `type:name` references as in DATABASE_README(5), each opened once and asked by key.
+//!
+//! What it decides: how a table is found, read, indexed, matched and kept fresh. What it doesn't: which partial keys
+//! are tried, what a result means, and what a failed look-up means for the mail (that is `policy`'s).
+//!
+//! Every table is read through memory or a memory map; a look-up never waits for a network.
+
+mod error;
+mod file;
+mod fold;
+mod live;
+mod open;
+mod pattern;
+mod set;
+mod small;
+mod spec;
+mod watch;
+
+pub use error::LookupError;
+pub use open::{OpenOptions, Opened, open};
+pub use set::TableSet;
+pub use spec::TableSpec;
+pub use watch::WatchedFile;
+
+use std::sync::Arc;
+
+/// One lookup table, opened.
+pub trait Table: Send + Sync {
+    /// The value of a key, `None` when the table has none.
+    ///
+    /// Fixed-key tables fold the key's case themselves (unless opened with `fold: false`); pattern tables see it as it is.
+    fn get(&self, key: &str) -> Result<Option<Arc<str>>, LookupError>;
+
+    /// Is this a pattern table (regexp, pcre, cidr, or a compound with such a member)? Callers then ask for the
+    /// whole key only and don't try partial keys.
+    fn is_pattern(&self) -> bool {
+        false
+    }
+}
+
+/// Where run-time warnings go (a value that isn't UTF-8, a PCRE match limit, `debug:` traces): text without `warning:`.
+pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// The value of a main.cf parameter, expanded; `None` when it isn't set.
+pub type ParameterLookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;

@@ -1,0 +1,13 @@
+//! Tables in files.
+
+use crate::open::{OpenFailure, OpenOptions, Opened};
+use crate::spec::{self, TableSpec};
+
+macro_rules! later {
+    ($($name:ident)*) => {$(
+        pub(crate) fn $name(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened, OpenFailure> {
+            Err(spec::unsupported(spec.kind, options).into())
+        }
+    )*};
+}
+later!(bdb_or_text texthash lmdb cdb sqlite);

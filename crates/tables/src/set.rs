@@ -1,0 +1,151 @@
+//! All tables of a configuration, each opened once, kept fresh without ever making a reader wait.
+
+use crate::open::{OpenFailure, OpenOptions, Opened, Unavailable, open_nested};
+use crate::watch::WatchedFile;
+use crate::{LookupError, Table};
+use arc_swap::ArcSwap;
+use config::{Diagnostic, Severity};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+/// The tables of a configuration, numbered from 0 in the order they were first named.
+pub struct TableSet {
+    slots: Vec<Slot>,
+    index: HashMap<Arc<str>, u32>,
+    options: OpenOptions,
+    /// One refresh at a time; readers don't take it.
+    refreshing: Mutex<()>,
+}
+
+struct Slot {
+    spec: Arc<str>,
+    current: ArcSwap<Current>,
+}
+
+struct Current {
+    table: Arc<dyn Table>,
+    files: Vec<WatchedFile>,
+}
+
+impl TableSet {
+    /// Open each table once. A table that can't be opened keeps its number, and its look-ups fail until a refresh
+    /// finds it in order; the diagnostics hold its errors and everybody's warnings.
+    pub fn open<S: AsRef<str>>(specs: impl IntoIterator<Item = S>, options: OpenOptions) -> (Self, Vec<Diagnostic>) {
+        let mut set = Self { slots: Vec::new(), index: HashMap::new(), options, refreshing: Mutex::new(()) };
+        let mut diagnostics = Vec::new();
+        for spec in specs {
+            set.add(spec.as_ref(), &mut diagnostics);
+        }
+        (set, diagnostics)
+    }
+
+    /// A set without tables.
+    pub fn empty() -> Self {
+        Self::open(std::iter::empty::<&str>(), OpenOptions::new(".")).0
+    }
+
+    fn add(&mut self, spec: &str, diagnostics: &mut Vec<Diagnostic>) {
+        if self.index.contains_key(spec) {
+            return;
+        }
+        let current = match open_nested(spec, &self.options, 0) {
+            Ok(Opened { table, warnings, files }) => {
+                diagnostics.extend(warnings);
+                Current { table, files }
+            }
+            Err(OpenFailure { diagnostics: errors, files }) => {
+                let reason = errors.iter().find(|d| d.is_error()).map_or("", |d| d.message.as_str());
+                let table = Arc::new(Unavailable::new(spec, reason));
+                diagnostics.extend(errors);
+                Current { table, files }
+            }
+        };
+        let spec: Arc<str> = spec.into();
+        let id = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        self.index.insert(spec.clone(), id);
+        self.slots.push(Slot { spec, current: ArcSwap::from_pointee(current) });
+    }
+
+    /// The number of a table, by its reference as given to [`TableSet::open`].
+    pub fn id(&self, spec: &str) -> Option<u32> {
+        self.index.get(spec).copied()
+    }
+
+    /// The reference of a table.
+    pub fn spec(&self, id: u32) -> Option<&Arc<str>> {
+        self.slots.get(id as usize).map(|slot| &slot.spec)
+    }
+
+    /// How many tables there are.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Are there none?
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// The table as it is now; a later refresh doesn't touch it.
+    pub fn get(&self, id: u32) -> Option<Arc<dyn Table>> {
+        self.slots.get(id as usize).map(|slot| slot.current.load().table.clone())
+    }
+
+    /// Ask one table. A number that isn't in the set is a failed look-up.
+    pub fn lookup(&self, id: u32, key: &str) -> Result<Option<Arc<str>>, LookupError> {
+        match self.slots.get(id as usize) {
+            Some(slot) => slot.current.load().table.get(key),
+            None => Err(LookupError::new(format!("no table number {id}"))),
+        }
+    }
+
+    /// Is this a pattern table (no partial keys)?
+    pub fn is_pattern(&self, id: u32) -> bool {
+        self.slots.get(id as usize).is_some_and(|slot| slot.current.load().table.is_pattern())
+    }
+
+    /// Stat every table's files and read the changed tables anew. A new version that is broken or unreadable is not
+    /// taken: the table stays as it was and a warning says so. Look-ups go on meanwhile. Reading may take a while
+    /// for big tables, so this belongs on a background thread.
+    pub fn refresh(&self) -> Vec<Diagnostic> {
+        let _one = self.refreshing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        self.slots.iter().flat_map(|slot| slot.refresh(&self.options)).collect()
+    }
+}
+
+impl Slot {
+    fn refresh(&self, options: &OpenOptions) -> Vec<Diagnostic> {
+        let current = self.current.load_full();
+        if !current.files.iter().any(WatchedFile::has_changed) {
+            return Vec::new();
+        }
+        let before: Vec<_> = current.files.iter().map(|file| WatchedFile::now(file.path())).collect();
+        match open_nested(&self.spec, options, 0) {
+            Ok(Opened { table, warnings, files }) => {
+                self.current.store(Arc::new(Current { table, files }));
+                let text = format!("table {} has changed -- read again", self.spec);
+                let note = Diagnostic { severity: Severity::Note, ..Diagnostic::warning("table-changed", text) };
+                std::iter::once(note).chain(warnings).collect()
+            }
+            Err(OpenFailure { diagnostics, mut files }) => {
+                // The old files too: a failure may have come before some of them were looked at.
+                for file in before {
+                    if !files.iter().any(|known| known.path() == file.path()) {
+                        files.push(file);
+                    }
+                }
+                self.current.store(Arc::new(Current { table: current.table.clone(), files }));
+                diagnostics.into_iter().map(|d| self.kept(d)).collect()
+            }
+        }
+    }
+
+    /// An error of the new version is only a warning: the old one goes on.
+    fn kept(&self, diagnostic: Diagnostic) -> Diagnostic {
+        if !diagnostic.is_error() {
+            return diagnostic;
+        }
+        let text = format!("table {}: {} -- the previous contents stay in use", self.spec, diagnostic.message);
+        Diagnostic { help: diagnostic.help, ..Diagnostic::warning("table-kept", text).at(diagnostic.span) }
+    }
+}
