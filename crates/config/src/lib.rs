@@ -1,8 +1,28 @@
 //! `main.cf` and `master.cf` as a language: what was written, where, and what it means.
 //!
-//! The crate reads no file by itself in its core types: [`Source`] texts come in, typed parameters and
-//! [`Diagnostic`]s come out. See postconf(5) and master(5).
+//! The crate does no I/O: texts come in, typed parameters and [`Diagnostic`]s come out. [`MainCf`] and
+//! [`MasterCf`] are what was written; [`Parameters`] is what it means; [`registry`] knows every parameter;
+//! [`postconf`] prints and edits it all as postconf(1) does. See postconf(5) and master(5).
 
 mod diagnostic;
+mod expand;
+mod host;
+pub mod list;
+mod logical;
+mod main_cf;
+mod master_cf;
+mod match_list;
+mod names;
+mod parameters;
+pub mod postconf;
+pub mod registry;
+mod table_ref;
+pub mod value;
 
 pub use diagnostic::{Diagnostic, Severity, Span};
+pub use host::HostFacts;
+pub use main_cf::{Definition, MainCf};
+pub use master_cf::{MasterCf, Override, Service, ServiceType, Wakeup};
+pub use match_list::{MatchElement, MatchList, Pattern};
+pub use parameters::Parameters;
+pub use table_ref::TableRef;

@@ -1,0 +1,165 @@
+//! `main.cf`: every definition in order, with its place.
+
+use std::collections::HashMap;
+
+use crate::diagnostic::{Diagnostic, Span};
+use crate::logical::{LogicalLine, is_space, logical_lines, trim};
+
+/// One `name = value` as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Definition {
+    /// Name of the parameter.
+    pub name: String,
+    /// Value, not expanded; blanks at line joints are kept.
+    pub value: String,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// What `main.cf` says. The last definition of a name wins.
+#[derive(Clone, Debug, Default)]
+pub struct MainCf {
+    file: String,
+    definitions: Vec<Definition>,
+    last: HashMap<String, usize>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl MainCf {
+    /// Reads the text of a file; problems come with the place. Errors leave the good lines usable.
+    pub fn parse(file: &str, text: &str) -> (Self, Vec<Diagnostic>) {
+        let mut main = Self { file: file.to_owned(), ..Self::default() };
+        let name: std::sync::Arc<str> = file.into();
+        for line in logical_lines(text) {
+            let span = Span::new(name.clone(), line.line);
+            match parse_definition(&line, &span) {
+                Ok((name, value)) => main.define(Definition { name, value, span }),
+                Err(problem) => main.diagnostics.push(problem),
+            }
+        }
+        let diagnostics = main.diagnostics.clone();
+        (main, diagnostics)
+    }
+
+    /// Adds a definition behind the others.
+    fn define(&mut self, definition: Definition) {
+        let index = self.definitions.len();
+        if let Some(&earlier) = self.last.get(&definition.name) {
+            let old = &self.definitions[earlier];
+            self.diagnostics.push(
+                Diagnostic::warning(
+                    "overriding-entry",
+                    format!("overriding earlier entry: {}={}", old.name, old.value),
+                )
+                .at(Some(definition.span.clone()))
+                .help(format!("remove one of the two definitions of {} (the other: {})", old.name, old.span)),
+            );
+        }
+        if definition.value.split(is_space).any(|word| word.starts_with('#')) {
+            self.diagnostics.push(
+                Diagnostic::warning("comment-after-text", "#comment after other text is not allowed")
+                    .at(Some(definition.span.clone()))
+                    .help("put the comment on a line of its own; here it is part of the value"),
+            );
+        }
+        self.last.insert(definition.name.clone(), index);
+        self.definitions.push(definition);
+    }
+
+    /// Path of the file as given to [`MainCf::parse`].
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// All definitions in the order of the file, overridden ones included.
+    pub fn definitions(&self) -> &[Definition] {
+        &self.definitions
+    }
+
+    /// The definition that counts for a name.
+    pub fn get(&self, name: &str) -> Option<&Definition> {
+        self.last.get(name).map(|&index| &self.definitions[index])
+    }
+
+    /// The definitions that count, in the order of the file.
+    pub fn effective(&self) -> impl Iterator<Item = &Definition> {
+        self.definitions.iter().enumerate().filter(|(index, d)| self.last.get(&d.name) == Some(index)).map(|(_, d)| d)
+    }
+
+    /// What was wrong when the text was read.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
+    }
+}
+
+fn parse_definition(line: &LogicalLine, span: &Span) -> Result<(String, String), Diagnostic> {
+    if line.text.starts_with(is_space) {
+        return Err(Diagnostic::warning(
+            "leading-whitespace",
+            format!("logical line must not start with whitespace: \"{}\"", excerpt(&line.text)),
+        )
+        .at(Some(span.clone()))
+        .help("start the line in the first column; the line is ignored"));
+    }
+    split_name_value(&line.text).map_err(|problem| {
+        problem.at(Some(span.clone())).help("write: name = value (continuation lines start with a blank)")
+    })
+}
+
+/// Splits `name = value`; the name is one word, both are trimmed.
+pub(crate) fn split_name_value(text: &str) -> Result<(String, String), Diagnostic> {
+    let text_trimmed = text.trim_start_matches(is_space);
+    if text_trimmed.starts_with('=') {
+        return Err(Diagnostic::error("missing-name", format!("missing attribute name: \"{}\"", excerpt(text))));
+    }
+    let missing =
+        || Diagnostic::error("missing-equals", format!("missing '=' after attribute name: \"{}\"", excerpt(text)));
+    let (name, value) = text_trimmed.split_once('=').ok_or_else(missing)?;
+    let name = name.trim_end_matches(is_space);
+    if name.contains(is_space) {
+        return Err(missing());
+    }
+    Ok((name.to_owned(), trim(value).to_owned()))
+}
+
+/// At most the first 60 characters, for messages.
+fn excerpt(text: &str) -> String {
+    text.chars().take(60).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_definition_wins_with_a_warning() {
+        let (main, problems) = MainCf::parse("main.cf", "a = 1\n\nb=  x y \na =\n 2\n");
+        assert_eq!(main.get("a").map(|d| (d.value.as_str(), d.span.line)), Some(("2", 4)));
+        assert_eq!(main.get("b").map(|d| d.value.as_str()), Some("x y"));
+        let effective: Vec<_> = main.effective().map(|d| d.name.as_str()).collect();
+        assert_eq!(effective, ["b", "a"]);
+        let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "main.cf:4: warning: overriding earlier entry: a=1 [overriding-entry]\n    help: remove one of the two definitions of a (the other: main.cf:1)"
+            ]
+        );
+    }
+
+    #[test]
+    fn syntax_errors_keep_their_line() {
+        for (text, message) in [
+            ("x\n", "missing '=' after attribute name: \"x\""),
+            ("a b = c\n", "missing '=' after attribute name: \"a b = c\""),
+            ("= c\n", "missing attribute name: \"= c\""),
+            (" a = c\n", "logical line must not start with whitespace: \" a = c\""),
+            ("a = c # d\n", "#comment after other text is not allowed"),
+        ] {
+            let (_, problems) = MainCf::parse("f", text);
+            assert_eq!(problems.len(), 1, "{text}");
+            assert_eq!(problems[0].message, message);
+            assert_eq!(problems[0].span, Some(Span::new("f", 1)));
+        }
+    }
+}
