@@ -30,9 +30,7 @@ fn is_free(port: u16) -> bool {
     let v4 = SocketAddr::from(([0, 0, 0, 0], port));
     let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
     let v6_usable = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
-    TcpListener::bind(v4).is_ok()
-        && UdpSocket::bind(v4).is_ok()
-        && (!v6_usable || TcpListener::bind(v6).is_ok())
+    TcpListener::bind(v4).is_ok() && UdpSocket::bind(v4).is_ok() && (!v6_usable || TcpListener::bind(v6).is_ok())
 }
 
 /// Does something listen on `port` (TCP, IPv4 or IPv6)? Read from /proc, because connecting would leave a log line.
@@ -45,10 +43,7 @@ pub fn is_listening(port: u16) -> bool {
 
 fn listens(line: &str, port: u16) -> bool {
     let words: Vec<&str> = line.split_whitespace().take(4).collect();
-    let local = words
-        .get(1)
-        .and_then(|w| w.rsplit_once(':'))
-        .and_then(|(_, p)| u16::from_str_radix(p, 16).ok());
+    let local = words.get(1).and_then(|w| w.rsplit_once(':')).and_then(|(_, p)| u16::from_str_radix(p, 16).ok());
     words.get(3) == Some(&"0A") && local == Some(port)
 }
 

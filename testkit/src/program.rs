@@ -25,30 +25,15 @@ impl Program {
     /// Starts `command`; what it prints goes to the file `output`.
     pub fn start(command: &mut Command, output: &Path) -> io::Result<Self> {
         let file = File::options().create(true).append(true).open(output)?;
-        command
-            .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
-            .stderr(file)
-            .process_group(0);
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).process_group(0);
         let child = command.spawn()?;
-        Ok(Self {
-            child,
-            output: output.to_owned(),
-            ended: None,
-        })
+        Ok(Self { child, output: output.to_owned(), ended: None })
     }
 
     /// Starts `postern serve --config-dir DIR`, with its output in `DIR/../output`.
     pub fn serve(postern: &Path, config_dir: &Path) -> io::Result<Self> {
         let output = config_dir.parent().unwrap_or(config_dir).join("output");
-        Self::start(
-            Command::new(postern)
-                .arg("serve")
-                .arg("--config-dir")
-                .arg(config_dir)
-                .env("TZ", "UTC"),
-            &output,
-        )
+        Self::start(Command::new(postern).arg("serve").arg("--config-dir").arg(config_dir).env("TZ", "UTC"), &output)
     }
 
     /// Waits until all `ports` are listened on; `Err` is what the program printed when it ended or didn't get there.
@@ -60,10 +45,7 @@ impl Program {
         });
         match (ended, ready) {
             (true, _) => Err(format!("the program ended:\n{}", self.output())),
-            (false, false) => Err(format!(
-                "the program did not listen on {ports:?}:\n{}",
-                self.output()
-            )),
+            (false, false) => Err(format!("the program did not listen on {ports:?}:\n{}", self.output())),
             (false, true) => Ok(()),
         }
     }
@@ -128,23 +110,15 @@ mod tests {
 
     fn shell(script: &str) -> (tempfile::TempDir, Program) {
         let dir = crate::temp_dir().expect("temp dir");
-        let program = Program::start(
-            Command::new("sh").args(["-c", script]),
-            &dir.path().join("out"),
-        )
-        .expect("sh");
+        let program = Program::start(Command::new("sh").args(["-c", script]), &dir.path().join("out")).expect("sh");
         (dir, program)
     }
 
     #[test]
     fn stops_and_reports() {
-        let (_dir, mut program) =
-            shell("trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.05; done");
+        let (_dir, mut program) = shell("trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.05; done");
         assert!(wait_until(Duration::from_secs(5), || program.output() == "up\n"));
-        assert_eq!(
-            program.stop(Duration::from_secs(5)).and_then(|s| s.code()),
-            Some(3)
-        );
+        assert_eq!(program.stop(Duration::from_secs(5)).and_then(|s| s.code()), Some(3));
         assert_eq!(program.output(), "up\nbye\n");
     }
 

@@ -7,30 +7,14 @@ pub const POSTFIX_DAEMONS: &str = "/usr/lib/postfix/sbin";
 
 /// The Debian packages whose programs the tests use, with one program of each to look for.
 pub const PACKAGES: &[(&str, &str, &str)] = &[
-    (
-        "postfix",
-        "postmap",
-        "indexed maps, smtp-source and smtp-sink, the second opinion of the bench",
-    ),
-    (
-        "postfix-lmdb",
-        "/usr/lib/postfix/postfix-lmdb.so",
-        "lmdb maps",
-    ),
+    ("postfix", "postmap", "indexed maps, smtp-source and smtp-sink, the second opinion of the bench"),
+    ("postfix-lmdb", "/usr/lib/postfix/postfix-lmdb.so", "lmdb maps"),
     ("postfix-cdb", "/usr/lib/postfix/postfix-cdb.so", "cdb maps"),
-    (
-        "postfix-pcre",
-        "/usr/lib/postfix/postfix-pcre.so",
-        "pcre tables of the second opinion",
-    ),
+    ("postfix-pcre", "/usr/lib/postfix/postfix-pcre.so", "pcre tables of the second opinion"),
     ("sqlite3", "sqlite3", "sqlite tables"),
     ("swaks", "swaks", "end-to-end check of sending with swaks"),
     ("curl", "curl", "end-to-end check of sending with curl"),
-    (
-        "python3",
-        "python3",
-        "end-to-end check of sending with smtplib",
-    ),
+    ("python3", "python3", "end-to-end check of sending with smtplib"),
     ("pflogsumm", "pflogsumm", "end-to-end check of log reports"),
 ];
 
@@ -41,16 +25,12 @@ pub fn find(name: &str) -> Option<PathBuf> {
     }
     let path = std::env::var("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
-    std::env::split_paths(&path)
-        .chain(system)
-        .map(|dir| dir.join(name))
-        .find(|p| is_program(p))
+    std::env::split_paths(&path).chain(system).map(|dir| dir.join(name)).find(|p| is_program(p))
 }
 
 fn is_program(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    path.metadata()
-        .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
 /// Are we root?
@@ -65,10 +45,7 @@ pub fn skipped(what: &str, why: &str) {
     let line = format!("SKIPPED {what}: {why}");
     eprintln!("{line}");
     if let Some(path) = std::env::var_os("POSTERN_SKIPS")
-        && let Ok(mut file) = std::fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(path)
+        && let Ok(mut file) = std::fs::OpenOptions::new().append(true).create(true).open(path)
     {
         let _ = writeln!(file, "{line}");
     }

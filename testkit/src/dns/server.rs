@@ -35,18 +35,12 @@ pub struct FixtureDns {
 impl FixtureDns {
     /// Serves `zone` text on 127.0.0.1, on a port of its own choice.
     pub fn start(zone: &str) -> io::Result<Self> {
-        Self::start_at(
-            zone,
-            SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free_port())),
-        )
+        Self::start_at(zone, SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free_port())))
     }
 
     /// Serves `zone` text on a given loopback address.
     pub fn start_at(zone: &str, address: SocketAddr) -> io::Result<Self> {
-        assert!(
-            address.ip().is_loopback(),
-            "the fixture serves loopback only"
-        );
+        assert!(address.ip().is_loopback(), "the fixture serves loopback only");
         let (udp, tcp) = (UdpSocket::bind(address)?, TcpListener::bind(address)?);
         let shared = Arc::new(Shared {
             zone: Zone::parse(zone),
@@ -81,11 +75,7 @@ impl FixtureDns {
 
     /// The questions asked so far, `TYPE name`.
     pub fn log(&self) -> Vec<String> {
-        self.shared
-            .log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.shared.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many questions were asked.
@@ -95,9 +85,7 @@ impl FixtureDns {
 
     /// Every answer waits that much longer from now on.
     pub fn set_delay(&self, delay: Duration) {
-        self.shared
-            .extra_delay_ms
-            .store(delay.as_millis() as u64, Ordering::Relaxed);
+        self.shared.extra_delay_ms.store(delay.as_millis() as u64, Ordering::Relaxed);
     }
 
     /// Stops keeping the list of questions (for load tests, where it would only grow).
@@ -124,16 +112,10 @@ impl Shared {
         self.queries.fetch_add(1, Ordering::Relaxed);
         if self.log_queries.load(Ordering::Relaxed) {
             let line = format!("{} {}", query.qtype, query.name);
-            self.log
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(line);
+            self.log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         }
         let (reply, delay) = wire::answer(&self.zone, &query, udp);
-        Some((
-            reply,
-            Duration::from_millis(delay + self.extra_delay_ms.load(Ordering::Relaxed)),
-        ))
+        Some((reply, Duration::from_millis(delay + self.extra_delay_ms.load(Ordering::Relaxed))))
     }
 }
 
@@ -164,14 +146,8 @@ fn send_late(shared: &Shared, socket: &UdpSocket) {
                 let _ = socket.send_to(&reply, to);
             }
         }
-        let wait = late
-            .peek()
-            .map_or(Duration::from_secs(1), |Reverse((due, ..))| *due - now);
-        late = shared
-            .wake
-            .wait_timeout(late, wait)
-            .unwrap_or_else(PoisonError::into_inner)
-            .0;
+        let wait = late.peek().map_or(Duration::from_secs(1), |Reverse((due, ..))| *due - now);
+        late = shared.wake.wait_timeout(late, wait).unwrap_or_else(PoisonError::into_inner).0;
     }
 }
 
@@ -221,9 +197,7 @@ mod tests {
 
     fn ask_udp(dns: &FixtureDns, query: &[u8]) -> Option<Vec<u8>> {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("socket");
-        socket
-            .set_read_timeout(Some(Duration::from_millis(300)))
-            .expect("timeout");
+        socket.set_read_timeout(Some(Duration::from_millis(300))).expect("timeout");
         socket.send_to(query, dns.address()).expect("send");
         let mut buffer = [0; 512];
         socket.recv(&mut buffer).ok().map(|n| buffer[..n].to_vec())
@@ -231,16 +205,14 @@ mod tests {
 
     #[test]
     fn udp_and_tcp_answer_alike() {
-        let dns = FixtureDns::start(
-            "a.example A 192.0.2.1\nlate.example A 192.0.2.2 delay_ms=40\ndead.example TIMEOUT",
-        )
-        .expect("dns");
+        let dns =
+            FixtureDns::start("a.example A 192.0.2.1\nlate.example A 192.0.2.2 delay_ms=40\ndead.example TIMEOUT")
+                .expect("dns");
         let ask = query(&["a", "example"], 1);
         let udp = ask_udp(&dns, &ask).expect("an answer");
         assert_eq!(udp[udp.len() - 4..], [192, 0, 2, 1]);
         let mut tcp = TcpStream::connect(dns.address()).expect("connect");
-        tcp.write_all(&(ask.len() as u16).to_be_bytes())
-            .expect("write");
+        tcp.write_all(&(ask.len() as u16).to_be_bytes()).expect("write");
         tcp.write_all(&ask).expect("write");
         let mut reply = vec![0; udp.len() + 2];
         tcp.read_exact(&mut reply).expect("read");
@@ -249,15 +221,7 @@ mod tests {
         assert!(ask_udp(&dns, &query(&["late", "example"], 1)).is_some());
         assert!(begin.elapsed() >= Duration::from_millis(40));
         assert_eq!(ask_udp(&dns, &query(&["dead", "example"], 1)), None);
-        assert_eq!(
-            dns.log(),
-            [
-                "A a.example",
-                "A a.example",
-                "A late.example",
-                "A dead.example"
-            ]
-        );
+        assert_eq!(dns.log(), ["A a.example", "A a.example", "A late.example", "A dead.example"]);
         assert_eq!(dns.queries(), 4);
     }
 
@@ -266,9 +230,7 @@ mod tests {
         let dns = FixtureDns::start("").expect("dns");
         let address = dns.address();
         drop(dns);
-        assert!(crate::wait_until(
-            Duration::from_secs(5),
-            || UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok()
-        ));
+        assert!(crate::wait_until(Duration::from_secs(5), || UdpSocket::bind(address).is_ok()
+            && TcpListener::bind(address).is_ok()));
     }
 }

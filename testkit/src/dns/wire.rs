@@ -2,17 +2,8 @@
 
 use super::zone::{Rcode, Record, Zone};
 
-const TYPES: &[(&str, u16)] = &[
-    ("A", 1),
-    ("NS", 2),
-    ("CNAME", 5),
-    ("SOA", 6),
-    ("PTR", 12),
-    ("MX", 15),
-    ("TXT", 16),
-    ("AAAA", 28),
-    ("ANY", 255),
-];
+const TYPES: &[(&str, u16)] =
+    &[("A", 1), ("NS", 2), ("CNAME", 5), ("SOA", 6), ("PTR", 12), ("MX", 15), ("TXT", 16), ("AAAA", 28), ("ANY", 255)];
 
 /// A query, as far as it matters here.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,13 +24,7 @@ pub fn parse(query: &[u8]) -> Option<Query> {
     let mut pos = 12;
     while *query.get(pos)? != 0 {
         let end = pos + 1 + usize::from(query[pos]);
-        labels.push(
-            query
-                .get(pos + 1..end)?
-                .iter()
-                .map(|&b| char::from(b))
-                .collect(),
-        );
+        labels.push(query.get(pos + 1..end)?.iter().map(|&b| char::from(b)).collect());
         pos = end;
     }
     let number = u16::from_be_bytes([*query.get(pos + 1)?, *query.get(pos + 2)?]);
@@ -49,10 +34,7 @@ pub fn parse(query: &[u8]) -> Option<Query> {
         (true, Some(size)) => usize::from(u16::from_be_bytes([size[0], size[1]])),
         _ => 512,
     };
-    let qtype = TYPES
-        .iter()
-        .find(|(_, n)| *n == number)
-        .map_or("OTHER", |(name, _)| name);
+    let qtype = TYPES.iter().find(|(_, n)| *n == number).map_or("OTHER", |(name, _)| name);
     Some(Query {
         id: [query[0], query[1]],
         recursion_desired: query[2] & 1 != 0,
@@ -83,15 +65,8 @@ pub fn answer(zone: &Zone, query: &Query, udp: bool) -> (Option<Vec<u8>>, u64) {
     }
     let truncated = udp && 12 + query.question.len() + body.len() > query.payload;
     let mut reply = query.id.to_vec();
-    reply.extend([
-        0x84 | u8::from(query.recursion_desired) | if truncated { 2 } else { 0 },
-        0x80 | rcode,
-    ]);
-    let counts = if truncated {
-        [1, 0, 0, 0]
-    } else {
-        [1, out.answers.len() as u16, u16::from(negative), 0]
-    };
+    reply.extend([0x84 | u8::from(query.recursion_desired) | if truncated { 2 } else { 0 }, 0x80 | rcode]);
+    let counts = if truncated { [1, 0, 0, 0] } else { [1, out.answers.len() as u16, u16::from(negative), 0] };
     reply.extend(counts.iter().flat_map(|c| c.to_be_bytes()));
     reply.extend(&query.question);
     if !truncated {
@@ -101,10 +76,7 @@ pub fn answer(zone: &Zone, query: &Query, udp: bool) -> (Option<Vec<u8>>, u64) {
 }
 
 fn put_record(out: &mut Vec<u8>, record: &Record) {
-    let number = TYPES
-        .iter()
-        .find(|(name, _)| *name == record.rtype)
-        .map_or(0, |(_, n)| *n);
+    let number = TYPES.iter().find(|(name, _)| *name == record.rtype).map_or(0, |(_, n)| *n);
     put_name(out, &record.name);
     out.extend(number.to_be_bytes());
     out.extend([0, 1]);
@@ -127,26 +99,11 @@ fn put_name(out: &mut Vec<u8>, name: &str) {
 fn put_rdata(out: &mut Vec<u8>, record: &Record) {
     let word = |i: usize| record.rdata.get(i).map_or("", String::as_str);
     match record.rtype.as_str() {
-        "A" => out.extend(
-            word(0)
-                .parse::<std::net::Ipv4Addr>()
-                .expect("A record of a test zone")
-                .octets(),
-        ),
-        "AAAA" => out.extend(
-            word(0)
-                .parse::<std::net::Ipv6Addr>()
-                .expect("AAAA record of a test zone")
-                .octets(),
-        ),
+        "A" => out.extend(word(0).parse::<std::net::Ipv4Addr>().expect("A record of a test zone").octets()),
+        "AAAA" => out.extend(word(0).parse::<std::net::Ipv6Addr>().expect("AAAA record of a test zone").octets()),
         "NS" | "CNAME" | "PTR" => put_name(out, word(0)),
         "MX" => {
-            out.extend(
-                word(0)
-                    .parse::<u16>()
-                    .expect("MX record of a test zone")
-                    .to_be_bytes(),
-            );
+            out.extend(word(0).parse::<u16>().expect("MX record of a test zone").to_be_bytes());
             put_name(out, word(1));
         }
         "SOA" => {
@@ -159,11 +116,7 @@ fn put_rdata(out: &mut Vec<u8>, record: &Record) {
         _ => {
             let text = word(0).as_bytes();
             let empty: &[u8] = &[];
-            for part in if text.is_empty() {
-                vec![empty]
-            } else {
-                text.chunks(255).collect()
-            } {
+            for part in if text.is_empty() { vec![empty] } else { text.chunks(255).collect() } {
                 out.push(part.len() as u8);
                 out.extend(part);
             }
@@ -187,10 +140,7 @@ mod tests {
     fn one_address() {
         let zone = Zone::parse("a.example A 192.0.2.7 ttl=9 delay_ms=3");
         let parsed = parse(&query("A.Example", 1)).expect("a query");
-        assert_eq!(
-            (parsed.name.as_str(), parsed.qtype.as_str()),
-            ("a.example", "A")
-        );
+        assert_eq!((parsed.name.as_str(), parsed.qtype.as_str()), ("a.example", "A"));
         let (reply, delay) = answer(&zone, &parsed, true);
         let mut want = vec![7, 8, 0x85, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
         want.extend(&query("A.Example", 1)[12..]);
@@ -200,17 +150,9 @@ mod tests {
 
     #[test]
     fn long_answers_are_truncated_for_udp() {
-        let text = (0..40)
-            .map(|i| format!("big.example A 192.0.2.{i}\n"))
-            .collect::<String>();
-        let (zone, parsed) = (
-            Zone::parse(&text),
-            parse(&query("big.example", 1)).expect("a query"),
-        );
-        let (udp, tcp) = (
-            answer(&zone, &parsed, true).0.expect("udp"),
-            answer(&zone, &parsed, false).0.expect("tcp"),
-        );
+        let text = (0..40).map(|i| format!("big.example A 192.0.2.{i}\n")).collect::<String>();
+        let (zone, parsed) = (Zone::parse(&text), parse(&query("big.example", 1)).expect("a query"));
+        let (udp, tcp) = (answer(&zone, &parsed, true).0.expect("udp"), answer(&zone, &parsed, false).0.expect("tcp"));
         assert_eq!((udp[2] & 2, udp.len(), udp[7]), (2, 12 + 17, 0));
         assert_eq!((tcp[2] & 2, tcp[7]), (0, 40));
     }

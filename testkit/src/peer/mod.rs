@@ -61,11 +61,7 @@ where
         Address::Inet(at) => {
             let listener = TcpListener::bind(at)?;
             thread::spawn(move || {
-                for stream in listener
-                    .incoming()
-                    .flatten()
-                    .take_while(|_| !stopped.load(Ordering::SeqCst))
-                {
+                for stream in listener.incoming().flatten().take_while(|_| !stopped.load(Ordering::SeqCst)) {
                     let _ = stream.set_nodelay(true);
                     if let Ok(copy) = stream.try_clone() {
                         spawn(Box::new(copy), Box::new(stream));
@@ -80,11 +76,7 @@ where
             let listener = UnixListener::bind(path)?;
             std::fs::set_permissions(path, PermissionsExt::from_mode(0o666))?;
             thread::spawn(move || {
-                for stream in listener
-                    .incoming()
-                    .flatten()
-                    .take_while(|_| !stopped.load(Ordering::SeqCst))
-                {
+                for stream in listener.incoming().flatten().take_while(|_| !stopped.load(Ordering::SeqCst)) {
                     if let Ok(copy) = stream.try_clone() {
                         spawn(Box::new(copy), Box::new(stream));
                     }
@@ -92,10 +84,7 @@ where
             });
         }
     }
-    Ok(Server {
-        address: address.clone(),
-        stop,
-    })
+    Ok(Server { address: address.clone(), stop })
 }
 
 impl Drop for Server {
@@ -111,9 +100,7 @@ impl Drop for Server {
 
 /// `LEFT => RIGHT` lines.
 fn rules(text: &str) -> Vec<(String, String)> {
-    let lines = text
-        .lines()
-        .filter(|l| !l.trim().is_empty() && !l.starts_with('#'));
+    let lines = text.lines().filter(|l| !l.trim().is_empty() && !l.starts_with('#'));
     lines
         .map(|l| l.split_once("=>").unwrap_or((l, "")))
         .map(|(left, right)| (left.trim().to_owned(), right.trim().to_owned()))
@@ -122,8 +109,7 @@ fn rules(text: &str) -> Vec<(String, String)> {
 
 /// Shell patterns with `*`, `?` and `[...]`.
 pub fn glob(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), text.chars().collect());
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     matches(&pattern, &text)
 }
 
@@ -135,11 +121,7 @@ fn matches(pattern: &[char], text: &[char]) -> bool {
         (Some('['), Some(&c)) => match pattern.iter().skip(2).position(|&p| p == ']') {
             Some(end) => {
                 let set = &pattern[1..end + 2];
-                let (negated, set) = if set[0] == '!' {
-                    (true, &set[1..])
-                } else {
-                    (false, set)
-                };
+                let (negated, set) = if set[0] == '!' { (true, &set[1..]) } else { (false, set) };
                 in_set(set, c) != negated && matches(&pattern[end + 3..], &text[1..])
             }
             None => c == '[' && matches(&pattern[1..], &text[1..]),
@@ -182,10 +164,7 @@ mod tests {
 
     #[test]
     fn rule_lines() {
-        let want = [
-            ("a b".to_owned(), "c => d".to_owned()),
-            ("e".to_owned(), String::new()),
-        ];
+        let want = [("a b".to_owned(), "c => d".to_owned()), ("e".to_owned(), String::new())];
         assert_eq!(rules("a b => c => d\n\n# no => rule\ne\n"), want);
     }
 }

@@ -22,18 +22,13 @@ impl Policy {
     pub fn start(address: &Address, text: &str) -> io::Result<Self> {
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (seen, script) = (requests.clone(), rules(text));
-        let _server = serve(address, move |reader, writer| {
-            converse(reader, writer, &script, &seen)
-        })?;
+        let _server = serve(address, move |reader, writer| converse(reader, writer, &script, &seen))?;
         Ok(Self { requests, _server })
     }
 
     /// The requests so far.
     pub fn requests(&self) -> Vec<Request> {
-        self.requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -53,9 +48,7 @@ fn converse(
             continue;
         }
         let action = decide(script, &request);
-        seen.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(std::mem::take(&mut request));
+        seen.lock().unwrap_or_else(PoisonError::into_inner).push(std::mem::take(&mut request));
         match action {
             "!close" => return Ok(()),
             "!hang" => std::thread::sleep(HANG),
@@ -70,15 +63,9 @@ fn converse(
 
 fn decide<'s>(script: &'s [(String, String)], request: &Request) -> &'s str {
     let attribute = |key: &str| request.get(key).map_or("", String::as_str);
-    let holds = |left: &str| {
-        left.split_whitespace()
-            .filter_map(|t| t.split_once('='))
-            .all(|(k, v)| glob(v, attribute(k)))
-    };
-    script
-        .iter()
-        .find(|(left, _)| holds(left))
-        .map_or("DUNNO", |(_, action)| action)
+    let holds =
+        |left: &str| left.split_whitespace().filter_map(|t| t.split_once('=')).all(|(k, v)| glob(v, attribute(k)));
+    script.iter().find(|(left, _)| holds(left)).map_or("DUNNO", |(_, action)| action)
 }
 
 #[cfg(test)]
@@ -90,20 +77,16 @@ mod tests {
     #[test]
     fn answers_by_rule() {
         let address = Address::Inet(([127, 0, 0, 1], crate::ports::free_port()).into());
-        let policy = Policy::start(&address, "sender=bad@* recipient=*@example.com => REJECT no\nsender=raw => !raw a\\nb\nsender=x => !close").expect("policy");
-        let Address::Inet(at) = address else {
-            unreachable!()
-        };
+        let policy = Policy::start(
+            &address,
+            "sender=bad@* recipient=*@example.com => REJECT no\nsender=raw => !raw a\\nb\nsender=x => !close",
+        )
+        .expect("policy");
+        let Address::Inet(at) = address else { unreachable!() };
         let mut stream = TcpStream::connect(at).expect("connect");
         for (request, want) in [
-            (
-                "sender=bad@example.org\nrecipient=u@example.com\n\n",
-                "action=REJECT no\n\n",
-            ),
-            (
-                "sender=bad@example.org\nrecipient=u@example.net\n\n",
-                "action=DUNNO\n\n",
-            ),
+            ("sender=bad@example.org\nrecipient=u@example.com\n\n", "action=REJECT no\n\n"),
+            ("sender=bad@example.org\nrecipient=u@example.net\n\n", "action=DUNNO\n\n"),
             ("sender=raw\n\n", "a\nb"),
             ("sender=x\n\n", ""),
         ] {

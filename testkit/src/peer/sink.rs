@@ -35,53 +35,29 @@ impl Sink {
     /// Starts one that announces `keywords` at EHLO.
     pub fn start(address: &Address, keywords: &[&str], text: &str) -> io::Result<Self> {
         let state = Arc::new(State {
-            rules: rules(text)
-                .into_iter()
-                .map(|(left, right)| (left.to_uppercase(), right))
-                .collect(),
+            rules: rules(text).into_iter().map(|(left, right)| (left.to_uppercase(), right)).collect(),
             keywords: keywords.iter().map(|k| k.to_string()).collect(),
             messages: Mutex::default(),
             dialogue: Mutex::default(),
         });
         let served = state.clone();
-        let _server = serve(address, move |reader, writer| {
-            Conversation {
-                state: &served,
-                reader,
-                writer,
-            }
-            .run()
-        })?;
+        let _server = serve(address, move |reader, writer| Conversation { state: &served, reader, writer }.run())?;
         Ok(Self { state, _server })
     }
 
     /// The messages so far.
     pub fn messages(&self) -> Vec<Message> {
-        self.state
-            .messages
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.state.messages.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many recipients the messages so far have.
     pub fn recipients(&self) -> usize {
-        self.state
-            .messages
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .map(|m| m.recipients.len())
-            .sum()
+        self.state.messages.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|m| m.recipients.len()).sum()
     }
 
     /// The commands so far, each with the last line of its reply: `COMMAND -> reply`.
     pub fn dialogue(&self) -> Vec<String> {
-        self.state
-            .dialogue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.state.dialogue.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -94,11 +70,7 @@ struct Conversation<'s> {
 impl Conversation<'_> {
     fn reply(&mut self, event: &str, default: &str) -> io::Result<bool> {
         let upper = event.to_uppercase();
-        let rule = self
-            .state
-            .rules
-            .iter()
-            .find(|(left, _)| upper.starts_with(left.as_str()));
+        let rule = self.state.rules.iter().find(|(left, _)| upper.starts_with(left.as_str()));
         let text = rule.map_or(default, |(_, right)| right);
         match text {
             "!hang" => std::thread::sleep(HANG),
@@ -106,13 +78,8 @@ impl Conversation<'_> {
             _ => {}
         }
         let last = text.lines().last().unwrap_or("");
-        self.state
-            .dialogue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(format!("{event} -> {last}"));
-        self.writer
-            .write_all((text.replace('\n', "\r\n") + "\r\n").as_bytes())?;
+        self.state.dialogue.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{event} -> {last}"));
+        self.writer.write_all((text.replace('\n', "\r\n") + "\r\n").as_bytes())?;
         Ok(text.starts_with(['2', '3']))
     }
 
@@ -132,29 +99,21 @@ impl Conversation<'_> {
             if raw.is_empty() {
                 return Ok(());
             }
-            let line = String::from_utf8_lossy(&raw)
-                .trim_end_matches(['\r', '\n'])
-                .to_owned();
+            let line = String::from_utf8_lossy(&raw).trim_end_matches(['\r', '\n']).to_owned();
             let rest = line.get(5..).unwrap_or("").to_owned();
             match line.split(' ').next().unwrap_or("").to_uppercase().as_str() {
                 "EHLO" => {
                     let mut words = vec!["sink.example.com".to_owned()];
                     words.extend(self.state.keywords.iter().cloned());
                     let last = words.len() - 1;
-                    let lines = words
-                        .iter()
-                        .enumerate()
-                        .map(|(i, w)| format!("250{}{w}", if i < last { '-' } else { ' ' }));
+                    let lines =
+                        words.iter().enumerate().map(|(i, w)| format!("250{}{w}", if i < last { '-' } else { ' ' }));
                     let text = lines.collect::<Vec<_>>().join("\n");
                     self.reply(&line, &text)?;
                 }
                 "MAIL" => {
                     recipients.clear();
-                    sender = if self.reply(&line, "250 2.1.0 Ok")? {
-                        rest
-                    } else {
-                        String::new()
-                    };
+                    sender = if self.reply(&line, "250 2.1.0 Ok")? { rest } else { String::new() };
                 }
                 "RCPT" => {
                     if self.reply(&line, "250 2.1.5 Ok")? {
@@ -168,17 +127,8 @@ impl Conversation<'_> {
         }
     }
 
-    fn data(
-        &mut self,
-        line: &str,
-        sender: &mut String,
-        recipients: &mut Vec<String>,
-    ) -> io::Result<()> {
-        let default = if recipients.is_empty() {
-            "554 5.5.1 no valid recipients"
-        } else {
-            "354 go ahead"
-        };
+    fn data(&mut self, line: &str, sender: &mut String, recipients: &mut Vec<String>) -> io::Result<()> {
+        let default = if recipients.is_empty() { "554 5.5.1 no valid recipients" } else { "354 go ahead" };
         if !self.reply(line, default)? {
             return Ok(());
         }
@@ -191,25 +141,13 @@ impl Conversation<'_> {
                 _ => content.extend(raw.strip_prefix(b".").unwrap_or(&raw)),
             }
         }
-        let message = Message {
-            sender: std::mem::take(sender),
-            recipients: std::mem::take(recipients),
-            content,
-        };
+        let message = Message { sender: std::mem::take(sender), recipients: std::mem::take(recipients), content };
         // kept before the reply is seen: who reads the reply finds the message here
-        let mut messages = self
-            .state
-            .messages
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut messages = self.state.messages.lock().unwrap_or_else(PoisonError::into_inner);
         messages.push(message);
         drop(messages);
         if !self.reply("EOM", "250 2.0.0 Ok: sink")? {
-            self.state
-                .messages
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop();
+            self.state.messages.lock().unwrap_or_else(PoisonError::into_inner).pop();
         }
         Ok(())
     }
@@ -224,15 +162,8 @@ mod tests {
     #[test]
     fn takes_and_refuses() {
         let address = Address::Inet(([127, 0, 0, 1], crate::ports::free_port()).into());
-        let sink = Sink::start(
-            &address,
-            &["8BITMIME", "SIZE 10"],
-            "RCPT TO:<no => 550 no such user",
-        )
-        .expect("sink");
-        let Address::Inet(at) = address else {
-            unreachable!()
-        };
+        let sink = Sink::start(&address, &["8BITMIME", "SIZE 10"], "RCPT TO:<no => 550 no such user").expect("sink");
+        let Address::Inet(at) = address else { unreachable!() };
         let mut stream = TcpStream::connect(at).expect("connect");
         let mut reader = BufReader::new(stream.try_clone().expect("clone"));
         let mut talk = |send: &str, lines: usize| {
@@ -244,20 +175,11 @@ mod tests {
             text
         };
         assert_eq!(talk("", 1), "220 sink.example.com ESMTP\r\n");
-        assert_eq!(
-            talk("EHLO c\r\n", 3),
-            "250-sink.example.com\r\n250-8BITMIME\r\n250 SIZE 10\r\n"
-        );
+        assert_eq!(talk("EHLO c\r\n", 3), "250-sink.example.com\r\n250-8BITMIME\r\n250 SIZE 10\r\n");
         assert_eq!(talk("MAIL FROM:<a@b> SIZE=5\r\n", 1), "250 2.1.0 Ok\r\n");
-        assert_eq!(
-            talk("RCPT TO:<no@b>\r\nRCPT TO:<u@b>\r\n", 2),
-            "550 no such user\r\n250 2.1.5 Ok\r\n"
-        );
+        assert_eq!(talk("RCPT TO:<no@b>\r\nRCPT TO:<u@b>\r\n", 2), "550 no such user\r\n250 2.1.5 Ok\r\n");
         assert_eq!(talk("DATA\r\n", 1), "354 go ahead\r\n");
-        assert_eq!(
-            talk("x\r\n..y\r\n.\r\nQUIT\r\n", 2),
-            "250 2.0.0 Ok: sink\r\n221 2.0.0 Bye\r\n"
-        );
+        assert_eq!(talk("x\r\n..y\r\n.\r\nQUIT\r\n", 2), "250 2.0.0 Ok: sink\r\n221 2.0.0 Bye\r\n");
         let want = Message {
             sender: "FROM:<a@b> SIZE=5".into(),
             recipients: vec!["TO:<u@b>".into()],

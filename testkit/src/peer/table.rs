@@ -18,10 +18,7 @@ impl TcpTable {
         let _server = serve(address, move |mut reader, mut writer| {
             let mut line = String::new();
             while reader.read_line(&mut line)? > 0 {
-                let key = line
-                    .trim_end_matches(['\r', '\n'])
-                    .split_once(' ')
-                    .map_or("", |(_, key)| key);
+                let key = line.trim_end_matches(['\r', '\n']).split_once(' ').map_or("", |(_, key)| key);
                 let reply = table.get(key).map_or("500 not%20found", String::as_str);
                 writer.write_all(format!("{reply}\n").as_bytes())?;
                 line.clear();
@@ -49,10 +46,7 @@ impl Socketmap {
                 digits.clear();
                 let length: usize = text.parse().map_err(|_| io::ErrorKind::InvalidData)?;
                 let mut request = Vec::new();
-                reader
-                    .by_ref()
-                    .take(length as u64 + 1)
-                    .read_to_end(&mut request)?;
+                reader.by_ref().take(length as u64 + 1).read_to_end(&mut request)?;
                 request.pop();
                 let key = String::from_utf8_lossy(&request);
                 let reply = table.get(key.as_ref()).map_or("NOTFOUND ", String::as_str);
@@ -70,14 +64,10 @@ mod tests {
     use std::net::TcpStream;
 
     fn exchange(address: &Address, send: &str, want: &str) {
-        let Address::Inet(at) = address else {
-            unreachable!()
-        };
+        let Address::Inet(at) = address else { unreachable!() };
         let mut stream = TcpStream::connect(at).expect("connect");
         stream.write_all(send.as_bytes()).expect("write");
-        stream
-            .shutdown(std::net::Shutdown::Write)
-            .expect("shutdown");
+        stream.shutdown(std::net::Shutdown::Write).expect("shutdown");
         let mut got = String::new();
         stream.read_to_string(&mut got).expect("read");
         assert_eq!(got, want);
