@@ -39,12 +39,17 @@ pub fn is_root() -> bool {
 }
 
 /// Says loudly that a check was skipped. The line goes to standard error and, when `POSTERN_SKIPS` names a file (as
-/// `cargo xtask test` does), also there, to be repeated at the end of the run.
+/// `cargo xtask test` does for the tests that it starts), also there, to be repeated at the end of the run.
 pub fn skipped(what: &str, why: &str) {
+    skipped_into(std::env::var_os("POSTERN_SKIPS").map(PathBuf::from).as_deref(), what, why);
+}
+
+/// The same with a given file.
+pub fn skipped_into(file: Option<&Path>, what: &str, why: &str) {
     use std::io::Write;
     let line = format!("SKIPPED {what}: {why}");
     eprintln!("{line}");
-    if let Some(path) = std::env::var_os("POSTERN_SKIPS")
+    if let Some(path) = file
         && let Ok(mut file) = std::fs::OpenOptions::new().append(true).create(true).open(path)
     {
         let _ = writeln!(file, "{line}");

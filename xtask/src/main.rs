@@ -1,3 +1,41 @@
-//! The project's checks, by hand or by CI.
+//! The project's checks, by hand or by CI: `cargo xtask help` lists them.
 
-fn main() {}
+mod conformance;
+mod install;
+mod project;
+mod test;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask test          everything that must hold: install what tests need (as root on Debian), fmt, clippy,
+                          cargo test, release build, end-to-end checks, conformance
+cargo xtask conformance   the program against what Postfix 3.12 did
+    --only GLOB           scenarios of that name          --area A,B    scenarios of those areas
+    --postern PATH        this program (else target/release/postern, built first)
+    --postfix             the installed Postfix in place of postern (as root): checks the runner itself
+    --jobs N (6)          scenarios at a time             --lines N (24)  lines of difference shown for each
+cargo xtask help
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let rest = args.get(1..).unwrap_or_default();
+    let result = match args.first().map(String::as_str) {
+        Some("test") if rest.is_empty() => test::run(),
+        Some("conformance") => conformance::run(rest),
+        Some("help" | "--help" | "-h") | None => {
+            print!("{HELP}");
+            Ok(true)
+        }
+        Some(other) => Err(format!("no such task: {other} {}\n{HELP}", rest.join(" "))),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::from(2)
+        }
+    }
+}

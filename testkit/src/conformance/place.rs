@@ -45,7 +45,7 @@ impl Place {
         for kind in ["policy", "sink", "sasl", "tcptable", "socketmap"] {
             named.extend(scenario.get(kind).filter_map(|b| b.args.first()?.rsplit(':').next()?.parse::<u16>().ok()));
         }
-        let texts = ["file", "map"].map(|kind| scenario.text(kind)).concat();
+        let texts = ["file", "map", "policy", "tcptable", "socketmap"].map(|kind| scenario.text(kind)).concat();
         let texts = texts + &scenario.main_cf() + &scenario.master_cf().join("\n");
         named.extend(LOOPBACK_PORT.captures_iter(&texts).filter_map(|c| c[2].parse::<u16>().ok()));
         let mut ports = BTreeMap::new();

@@ -94,11 +94,15 @@ impl Servers {
             dns,
             sinks,
             policies: each("policy")
-                .map(|b| Ok((b.clone(), Policy::start(&at(b)?, &b.text)?)))
+                .map(|b| Ok((b.clone(), Policy::start(&at(b)?, &place.apply(&b.text))?)))
                 .collect::<io::Result<_>>()?,
             _sasl: each("sasl").map(sasl).collect::<io::Result<_>>()?,
-            _tcp_tables: each("tcptable").map(|b| TcpTable::start(&at(b)?, &b.text)).collect::<io::Result<_>>()?,
-            _socketmaps: each("socketmap").map(|b| Socketmap::start(&at(b)?, &b.text)).collect::<io::Result<_>>()?,
+            _tcp_tables: each("tcptable")
+                .map(|b| TcpTable::start(&at(b)?, &place.apply(&b.text)))
+                .collect::<io::Result<_>>()?,
+            _socketmaps: each("socketmap")
+                .map(|b| Socketmap::start(&at(b)?, &place.apply(&b.text)))
+                .collect::<io::Result<_>>()?,
         })
     }
 
