@@ -1,3 +1,3 @@
-//! The program.
+//! The program; see the library.
 
 fn main() {}

@@ -1,0 +1,1 @@
+//! Delivery: queue to the next hop.
