@@ -52,7 +52,7 @@ impl MatchList {
     /// Reads a list that is already expanded. `read` supplies the text of `/file` elements. Elements in error are
     /// left out, and told.
     pub fn parse(text: &str, read: &mut ReadFile<'_>) -> (Self, Vec<Diagnostic>) {
-        let mut parser = Parser { read, elements: Vec::new(), problems: Vec::new() };
+        let mut parser = Parser { read, elements: Vec::new(), problems: Vec::new(), full: false };
         parser.list(text, false, 0);
         (Self { elements: parser.elements }, parser.problems)
     }
@@ -67,6 +67,7 @@ struct Parser<'a, 'b> {
     read: &'a mut ReadFile<'b>,
     elements: Vec<MatchElement>,
     problems: Vec<Diagnostic>,
+    full: bool,
 }
 
 impl Parser<'_, '_> {
@@ -84,7 +85,13 @@ impl Parser<'_, '_> {
             self.problems
                 .push(Diagnostic::error("bad-pattern", "no pattern after '!'").help("write !pattern, without a blank"));
         } else if self.elements.len() >= MAX_ELEMENTS {
-            return;
+            if !self.full {
+                self.problems.push(
+                    Diagnostic::error("list-too-long", format!("more than {MAX_ELEMENTS} patterns in one list"))
+                        .help("use a lookup table (type:name) instead of a file"),
+                );
+            }
+            self.full = true;
         } else if pattern.starts_with('/') {
             self.file(pattern, negated, depth);
         } else {

@@ -1,21 +1,388 @@
 //! Finds everything that is wrong with the values at once.
 
-use super::Parameters;
-use crate::diagnostic::Diagnostic;
-use crate::master_cf::MasterCf;
+use std::collections::{HashMap, HashSet};
+
+use super::{MacroError, Parameters, expansion_error, meaning};
+use crate::diagnostic::{Diagnostic, Span};
+use crate::expand;
+use crate::list;
+use crate::master_cf::{MasterCf, Service};
+use crate::names;
+use crate::registry::{self, Honour, Kind};
+use crate::value;
 
 impl Parameters {
-    /// Every value that cannot be used (errors) and every name that nothing uses (warnings), in the order of the
-    /// files. After a check without errors no getter falls back. Names made of any service name are accepted; see
-    /// [`Parameters::check_with`].
+    /// Every value that cannot be used (errors), every name that nothing uses and every parameter that is not acted
+    /// on yet (warnings), in the order of the file. After a check without errors no getter falls back. Names made of
+    /// any service name are accepted; see [`Parameters::check_with`].
     pub fn check(&self) -> Vec<Diagnostic> {
-        Vec::new()
+        self.check_all(None)
     }
 
     /// Like [`Parameters::check`], with what `master.cf` says: its `-o` values are checked too, and
     /// `SERVICE_suffix` names are known only if there is such a service.
     pub fn check_with(&self, master: &MasterCf) -> Vec<Diagnostic> {
-        let _ = master;
-        self.check()
+        self.check_all(Some(master))
+    }
+
+    fn check_all(&self, master: Option<&MasterCf>) -> Vec<Diagnostic> {
+        let used = UsedNames::collect(self, master);
+        let mut problems = Vec::new();
+        let mut bad: HashSet<&str> = HashSet::new();
+        for definition in self.inner.main.effective() {
+            let (name, span) = (definition.name.as_str(), &definition.span);
+            let good = self.check_setting(name, &definition.value, span, &mut problems);
+            if !good {
+                bad.insert(name);
+            }
+            if check_name(name, span, &used, None, &mut problems) && good {
+                self.check_honour(name, &definition.value, span, &mut problems);
+            }
+        }
+        for (name, (value, span)) in &self.inner.overrides {
+            if !self.check_setting(name, value, span, &mut problems) {
+                bad.insert(name);
+            }
+        }
+        self.check_defaults(&bad, &mut problems);
+        for service in master.map(MasterCf::services).unwrap_or_default() {
+            let as_seen = self.with_overrides(&service.parameter_overrides());
+            let local = UsedNames::of_service(&as_seen, service);
+            for setting in &service.overrides {
+                let good = as_seen.check_setting(&setting.name, &setting.value, &setting.span, &mut problems);
+                if check_name(&setting.name, &setting.span, &used, Some(&local), &mut problems) && good {
+                    as_seen.check_honour(&setting.name, &setting.value, &setting.span, &mut problems);
+                }
+            }
+        }
+        problems
+    }
+
+    /// A default can fail through a parameter that it names. Told at the setting that it names, unless that one
+    /// has been told already.
+    fn check_defaults(&self, bad: &HashSet<&str>, problems: &mut Vec<Diagnostic>) {
+        for parameter in registry::all() {
+            let raw = parameter.kind == Kind::RawString || !parameter.default.contains('$');
+            if raw || parameter.kind == Kind::String || self.is_set(parameter.name) {
+                continue;
+            }
+            let named = self.names_behind(parameter.default);
+            if named.iter().any(|name| bad.contains(name.as_str())) {
+                continue;
+            }
+            let Ok(value) = self.expand_raw(parameter.default) else { continue };
+            let unit = value::default_unit(parameter.default);
+            if let Some(problem) = check_type(parameter.name, &value, parameter.kind, unit) {
+                let remedy = format!("the default is {}: look at the parameters it names", parameter.default);
+                problems.push(problem.at(named.iter().find_map(|name| self.origin(name))).help(remedy));
+            }
+        }
+    }
+
+    /// All that is set: overrides over `main.cf`.
+    fn settings(&self) -> HashMap<&str, &str> {
+        let main = self.inner.main.effective().map(|d| (d.name.as_str(), d.value.as_str()));
+        let overrides = self.inner.overrides.iter().map(|(name, (value, _))| (name.as_str(), &**value));
+        main.chain(overrides).collect()
+    }
+
+    /// Every name that the expansion of a text may look at.
+    fn names_behind(&self, text: &str) -> Vec<String> {
+        let mut todo = Vec::new();
+        note_names(text, &mut todo);
+        let mut all: Vec<String> = Vec::new();
+        while let Some(name) = todo.pop() {
+            if !all.contains(&name) {
+                note_names(&self.raw(&name), &mut todo);
+                all.push(name);
+            }
+        }
+        all
+    }
+
+    /// The value of one parameter: does it expand, and is it of the right type?
+    fn check_setting(&self, name: &str, text: &str, span: &Span, problems: &mut Vec<Diagnostic>) -> bool {
+        let meaning = meaning(name);
+        if meaning.as_ref().is_some_and(|m| m.kind == Kind::RawString) {
+            return true;
+        }
+        let problem = match (self.expand_raw(text), meaning) {
+            (Err(MacroError(message)), _) => Some(expansion_error(format!("parameter {name}: {message}"))),
+            (Ok(_), None) => None,
+            (Ok(value), Some(meaning)) => check_type(name, &value, meaning.kind, value::default_unit(meaning.default))
+                .or_else(|| check_level(name, &value)),
+        };
+        let good = problem.is_none();
+        problems.extend(problem.map(|problem| problem.at(Some(span.clone()))));
+        good
+    }
+
+    /// Set to something else than the default, but of no effect?
+    fn check_honour(&self, name: &str, text: &str, span: &Span, problems: &mut Vec<Diagnostic>) {
+        let Honour::NotYet(feature) = registry::honoured(name) else { return };
+        let default = self.expanded_default(name);
+        if self.expand_raw(text).is_ok_and(|value| !same(name, &value, &default)) {
+            problems.push(
+                Diagnostic::warning("not-acted-on", format!("parameter {name} is not acted on yet"))
+                    .at(Some(span.clone()))
+                    .help(format!("postern does not have {feature} yet; the setting has no effect")),
+            );
+        }
+    }
+}
+
+fn check_type(name: &str, text: &str, kind: Kind, unit: char) -> Option<Diagnostic> {
+    let (code, message, help) = match kind {
+        Kind::Integer if value::parse_int(text).is_none() => (
+            "bad-integer",
+            format!("bad numerical configuration: {name} = {text}"),
+            "write a decimal number without unit".to_owned(),
+        ),
+        Kind::Boolean if value::parse_bool(text).is_none() => {
+            ("bad-boolean", format!("bad boolean configuration: {name} = {text}"), "write yes or no".to_owned())
+        }
+        Kind::Time if value::parse_time(text, unit).is_none() => (
+            "bad-time",
+            format!("parameter {name}: bad time value or unit: {text}"),
+            format!("write a number and one of s, m, h, d, w (without a unit: {unit})"),
+        ),
+        _ => return None,
+    };
+    Some(Diagnostic::error(code, message).help(help))
+}
+
+/// Do two texts mean the same value of a parameter?
+fn same(name: &str, a: &str, b: &str) -> bool {
+    let Some(meaning) = meaning(name) else { return a == b };
+    let unit = value::default_unit(meaning.default);
+    match meaning.kind {
+        Kind::Integer => value::parse_int(a) == value::parse_int(b),
+        Kind::Boolean => value::parse_bool(a) == value::parse_bool(b),
+        Kind::Time => value::parse_time(a, unit) == value::parse_time(b, unit),
+        _ => a == b,
+    }
+}
+
+fn check_level(name: &str, text: &str) -> Option<Diagnostic> {
+    if name != "compatibility_level" {
+        return None;
+    }
+    let MacroError(message) = expand::parse_level(text).err()?;
+    Some(
+        Diagnostic::error("bad-level", format!("bad configuration: {name}: {message}"))
+            .help("write major.minor, such as 3.12"),
+    )
+}
+
+/// Is the name of use? If not, that is told.
+fn check_name(
+    name: &str,
+    span: &Span,
+    used: &UsedNames,
+    local: Option<&UsedNames>,
+    problems: &mut Vec<Diagnostic>,
+) -> bool {
+    if used.knows(name) || local.is_some_and(|local| local.knows(name)) {
+        return true;
+    }
+    let near = registry::nearest(name).or_else(|| names::nearest(name, used.names.iter().map(String::as_str)));
+    let help = match near {
+        Some(near) => format!("did you mean {near}?"),
+        None => "remove it, or refer to it as $name".to_owned(),
+    };
+    problems.push(
+        Diagnostic::warning("unknown-parameter", format!("unused parameter: {name}")).at(Some(span.clone())).help(help),
+    );
+    false
+}
+
+/// The names that something uses, apart from those the registry knows.
+pub(crate) struct UsedNames {
+    pub(crate) names: HashSet<String>,
+    services: Option<Vec<(String, bool)>>,
+}
+
+/// Programs whose services have queue manager parameters.
+const DELIVERY_AGENTS: [&str; 7] = ["error", "lmtp", "local", "pipe", "retry", "smtp", "virtual"];
+
+impl UsedNames {
+    fn knows(&self, name: &str) -> bool {
+        registry::find(name).is_some() || self.names.contains(name) || self.is_service_name(name)
+    }
+
+    fn is_service_name(&self, name: &str) -> bool {
+        let Some((service, family)) = registry::service_parameter(name) else { return false };
+        match &self.services {
+            None => true,
+            Some(services) => services
+                .iter()
+                .any(|(s, with_time_limit)| s == service && (*with_time_limit || family.suffix != "_time_limit")),
+        }
+    }
+
+    /// Names used in `main.cf`, in defaults, and in all of `master.cf`.
+    fn collect(parameters: &Parameters, master: Option<&MasterCf>) -> Self {
+        let services = master.map(|master| {
+            let agents = master
+                .services()
+                .iter()
+                .filter(|s| DELIVERY_AGENTS.contains(&s.command.as_str()) || s.command == "spawn");
+            agents.map(|s| (s.name.clone(), matches!(s.command.as_str(), "pipe" | "spawn"))).collect()
+        });
+        let mut used = Self { names: HashSet::new(), services };
+        let values = parameters.settings();
+        for parameter in registry::all() {
+            used.follow(parameter.default, &values);
+        }
+        let known: Vec<(&str, &str)> = values.iter().map(|(n, v)| (*n, *v)).filter(|(n, _)| used.knows(n)).collect();
+        for (_, value) in known {
+            used.follow(value, &values);
+        }
+        used.classes(values.get("smtpd_restriction_classes").copied().unwrap_or_default(), &values);
+        for service in master.map(MasterCf::services).unwrap_or_default() {
+            for setting in &service.overrides {
+                used.follow(&setting.value, &values);
+                if setting.name == "smtpd_restriction_classes" {
+                    used.classes(&setting.value, &values);
+                }
+            }
+        }
+        used
+    }
+
+    /// Names that only one service uses: those in its own values, followed through what it sees.
+    fn of_service(parameters: &Parameters, service: &Service) -> Self {
+        let mut used = Self { names: HashSet::new(), services: Some(Vec::new()) };
+        let values = parameters.settings();
+        for setting in &service.overrides {
+            used.follow(&setting.value, &values);
+        }
+        used
+    }
+
+    /// Notes the names in a text, and those in the values of the new ones.
+    fn follow(&mut self, text: &str, values: &HashMap<&str, &str>) {
+        let mut todo: Vec<String> = Vec::new();
+        note_names(text, &mut todo);
+        self.note_legacy_tables(text, values);
+        while let Some(name) = todo.pop() {
+            if self.names.insert(name.clone())
+                && let Some(value) = values.get(name.as_str())
+            {
+                note_names(value, &mut todo);
+            }
+        }
+    }
+
+    /// Restriction classes, which are parameters that no `$` names.
+    fn classes(&mut self, text: &str, values: &HashMap<&str, &str>) {
+        for class in list::words(text).unwrap_or_default() {
+            if self.names.insert(class.clone())
+                && let Some(value) = values.get(class.as_str())
+            {
+                self.follow(value, values);
+            }
+        }
+    }
+
+    /// `ldap:name` and the like take their attributes from `name_attribute` parameters.
+    fn note_legacy_tables(&mut self, text: &str, values: &HashMap<&str, &str>) {
+        for kind in ["ldap:", "mysql:", "pgsql:", "sqlite:", "memcache:", "mongodb:"] {
+            for (at, _) in text.match_indices(kind) {
+                let rest = &text[at + kind.len()..];
+                let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
+                if end > 0 {
+                    let prefix = format!("{}_", &rest[..end]);
+                    self.names.extend(values.keys().filter(|n| n.starts_with(&prefix)).map(|n| (*n).to_owned()));
+                }
+            }
+        }
+    }
+}
+
+/// The names a text refers to; a text in error gives those before the error.
+fn note_names(text: &str, into: &mut Vec<String>) {
+    if text.contains('$') {
+        // A text in error is reported where it is expanded.
+        let _ = expand::scan(text, &mut |name| into.push(name.to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::parameters;
+    use super::*;
+
+    fn told(problems: &[Diagnostic]) -> Vec<String> {
+        problems.iter().map(|d| d.to_string().lines().next().unwrap_or_default().to_owned()).collect()
+    }
+
+    #[test]
+    fn every_mistake_at_once() {
+        let p = parameters(
+            "smtpd_hard_error_limit = many\nsmtpd_timeout = 5y\nsmtpd_helo_required = on\nrelayhost = $.x\n\
+             smtpd_banners = hi\nmyorigin = ${a\nsmtpd_reject_footer = $.\ncompatibility_level = 3.x\n\
+             smtpd_tls_cert_file = /x\nsmtpd_tls_key_file = $smtpd_tls_cert_file\nsmtpd_milters =\n",
+        );
+        assert_eq!(
+            told(&p.check()),
+            [
+                "main.cf:1: error: bad numerical configuration: smtpd_hard_error_limit = many [bad-integer]",
+                "main.cf:2: error: parameter smtpd_timeout: bad time value or unit: 5y [bad-time]",
+                "main.cf:3: error: bad boolean configuration: smtpd_helo_required = on [bad-boolean]",
+                "main.cf:4: error: parameter relayhost: empty macro name: \"$.x\" [bad-expansion]",
+                "main.cf:5: warning: unused parameter: smtpd_banners [unknown-parameter]",
+                "main.cf:6: error: parameter myorigin: truncated macro reference: \"${a\" [bad-expansion]",
+                "main.cf:8: error: bad configuration: compatibility_level: malformed compatibility level syntax: \"3.x\" [bad-level]",
+                "main.cf:9: warning: parameter smtpd_tls_cert_file is not acted on yet [not-acted-on]",
+            ]
+        );
+        assert_eq!(p.check()[4].help.as_deref(), Some("did you mean smtpd_banner?"));
+    }
+
+    #[test]
+    fn user_parameters_are_known_when_used() {
+        let p = parameters(
+            "smtpd_restriction_classes = strict lax\nstrict = check_client_access $maps\nlax = permit\nmaps = hash:/x\n\
+             relay_domains = $mine, ldap:corp\nmine = $deep\ndeep = a\ncorp_server_host = x\nslow_destination_rate_delay = 3s\n\
+             orphan = $lonely\nlonely = x\n",
+        );
+        assert_eq!(
+            told(&p.check()),
+            [
+                "main.cf:9: warning: parameter slow_destination_rate_delay is not acted on yet [not-acted-on]",
+                "main.cf:10: warning: unused parameter: orphan [unknown-parameter]",
+                "main.cf:11: warning: unused parameter: lonely [unknown-parameter]",
+            ]
+        );
+    }
+
+    #[test]
+    fn services_are_checked_as_they_see_it() {
+        let p = parameters("slow_time_limit = 3\npol_time_limit = 3600\nmine = 1\n");
+        let (master, _) = MasterCf::parse(
+            "master.cf",
+            "smtp inet n - n - - smtpd -o smtpd_hard_error_limit=$mine -o smtpd_client_restrictions=$own -o own=permit\n\
+             slow unix - - n - - smtp -o smtp_connect_timeout=x -o smtp_helo_nam=y\npol unix - n n - 0 spawn argv=/x\n",
+        );
+        assert_eq!(
+            told(&p.check_with(&master)),
+            [
+                "main.cf:1: warning: unused parameter: slow_time_limit [unknown-parameter]",
+                "main.cf:2: warning: parameter pol_time_limit is not acted on yet [not-acted-on]",
+                "master.cf:2: error: parameter smtp_connect_timeout: bad time value or unit: x [bad-time]",
+                "master.cf:2: warning: unused parameter: smtp_helo_nam [unknown-parameter]",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_default_can_break_through_what_it_names() {
+        let p = parameters("smtpd_starttls_timeout = 300\ndefault_destination_rate_delay = soon\n");
+        let bad = "main.cf:2: error: parameter default_destination_rate_delay: bad time value or unit: soon [bad-time]";
+        assert_eq!(told(&p.check()), [bad]);
+        let p = parameters("smtpd_per_record_deadline = perhaps\n");
+        let want = "main.cf:1: error: bad boolean configuration: smtpd_per_request_deadline = perhaps [bad-boolean]";
+        assert_eq!(told(&p.check()), [want]);
     }
 }
