@@ -136,7 +136,7 @@ mod tests {
             (false, 5_999_999, 1, "F423F1"),
             (true, 0, 0, "0000000000z0"),
             (true, 51_000_051, 50, "00000z000zzy"),
-            (true, 1_795_350_000_000_000, u32::MAX, "4tvqfq0000zGfgSGJ"),
+            (true, 1_795_350_000_000_000, u32::MAX, "4jXSnX0000zDQqwN0"),
         ] {
             let id = QueueId::new(long, micros, number);
             assert_eq!(id.as_str(), want, "{long} {micros} {number}");

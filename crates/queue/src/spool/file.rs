@@ -74,6 +74,22 @@ impl Files {
         OpenOptions::new().read(true).write(true).open(path).map_err(|error| failed("open", path, error))
     }
 
+    /// The lock file, locked; nothing if another process has it.
+    pub fn lock(&self, path: &Path) -> Result<Option<File>, SpoolError> {
+        let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+        let file = open.map_err(|error| failed("create", path, error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(failed("lock", path, error)),
+        }
+    }
+
+    /// All of a file.
+    pub fn read(&self, path: &Path) -> Result<Vec<u8>, SpoolError> {
+        fs::read(path).map_err(|error| failed("read", path, error))
+    }
+
     pub fn sync(&self, file: &File, path: &Path) -> Result<(), SpoolError> {
         self.check(FileOperation::Sync, path)
             .and_then(|()| file.sync_data())
@@ -118,7 +134,7 @@ impl Files {
         let total = slices.iter().map(|s| s.len()).sum();
         let mut write = |mut left: &mut [IoSlice<'_>]| {
             file.seek(SeekFrom::Start(offset))?;
-            while !left.is_empty() {
+            while left.iter().any(|slice| !slice.is_empty()) {
                 match file.write_vectored(left) {
                     Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                     Ok(n) => IoSlice::advance_slices(&mut left, n),
@@ -139,4 +155,12 @@ impl Files {
         };
         result.map_err(|error| failed("write", path, error))
     }
+}
+
+/// Names of the files in a directory.
+pub(super) fn names(dir: &Path) -> Result<Vec<String>, SpoolError> {
+    let read = || -> io::Result<Vec<String>> {
+        fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    };
+    read().map_err(|error| failed("list", dir, error))
 }

@@ -27,6 +27,12 @@ impl LargeFile {
         self.len
     }
 
+    /// Its message is finished: the file goes with the last reader.
+    pub(super) fn drop_file(&self) {
+        self.keep.store(false, Ordering::Release);
+    }
+
+    /// Its message is committed: the file stays.
     pub(super) fn keep(&self) {
         self.keep.store(true, Ordering::Release);
     }
