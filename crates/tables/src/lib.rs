@@ -8,6 +8,7 @@
 mod error;
 mod file;
 mod fold;
+mod lines;
 mod live;
 mod open;
 mod pattern;
