@@ -3,12 +3,14 @@
 //! ports it picked itself, and stops when dropped.
 
 pub mod conformance;
+pub mod dialog;
 pub mod dns;
 pub mod peer;
 pub mod ports;
 pub mod program;
 pub mod tools;
 
+pub use dialog::Dialog;
 pub use dns::FixtureDns;
 pub use program::Program;
 

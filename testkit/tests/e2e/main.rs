@@ -1,0 +1,9 @@
+//! End-to-end checks with the real program. They need its path in the environment variable POSTERN, so they are ignored
+//! by a plain `cargo test`; `cargo xtask test` builds the program and runs them.
+
+mod clients;
+mod durability;
+mod hostile;
+mod next_hop;
+mod operation;
+mod server;
