@@ -210,11 +210,7 @@ impl Default for CleanupConfig {
                 header_recipient: true,
             },
             sender_canonical_maps: Maps::none("sender_canonical_maps"),
-            sender_canonical_classes: Classes {
-                envelope_sender: true,
-                header_sender: true,
-                ..Classes::default()
-            },
+            sender_canonical_classes: Classes { envelope_sender: true, header_sender: true, ..Classes::default() },
             recipient_canonical_maps: Maps::none("recipient_canonical_maps"),
             recipient_canonical_classes: Classes {
                 envelope_recipient: true,
@@ -237,9 +233,7 @@ impl Default for CleanupConfig {
             undisclosed_recipients_header: String::new(),
             header_from_format: HeaderFrom::Standard,
             enable_long_queue_ids: false,
-            message_drop_headers: ["bcc", "content-length", "resent-bcc", "return-path"]
-                .map(String::from)
-                .into(),
+            message_drop_headers: ["bcc", "content-length", "resent-bcc", "return-path"].map(String::from).into(),
             hopcount_limit: 50,
             header_size_limit: 102_400,
             header_address_token_limit: 10_240,

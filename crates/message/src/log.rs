@@ -12,18 +12,12 @@ pub struct LogLine {
 impl LogLine {
     /// A line of cleanup(8).
     pub fn cleanup(text: impl Into<String>) -> Self {
-        Self {
-            program: "cleanup",
-            text: text.into(),
-        }
+        Self { program: "cleanup", text: text.into() }
     }
 
     /// A warning of cleanup(8).
     pub fn warning(text: impl std::fmt::Display) -> Self {
-        Self {
-            program: "cleanup",
-            text: format!("warning: {text}"),
-        }
+        Self { program: "cleanup", text: format!("warning: {text}") }
     }
 }
 
@@ -31,12 +25,7 @@ impl LogLine {
 pub(crate) fn printable(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
-        text.extend(
-            chunk
-                .valid()
-                .chars()
-                .map(|c| if c.is_ascii_control() { '?' } else { c }),
-        );
+        text.extend(chunk.valid().chars().map(|c| if c.is_ascii_control() { '?' } else { c }));
         text.extend(chunk.invalid().iter().map(|_| '?'));
     }
     text

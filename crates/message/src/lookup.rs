@@ -14,11 +14,7 @@ pub trait Lookup {
     fn find(&mut self, table: TableId, key: &str) -> Result<Option<Arc<str>>, LookupFailed>;
 
     /// The same for message content, which need not be UTF-8. Tables that can match bytes should override this.
-    fn find_content(
-        &mut self,
-        table: TableId,
-        text: &[u8],
-    ) -> Result<Option<Arc<str>>, LookupFailed> {
+    fn find_content(&mut self, table: TableId, text: &[u8]) -> Result<Option<Arc<str>>, LookupFailed> {
         self.find(table, &String::from_utf8_lossy(text))
     }
 }
@@ -54,10 +50,7 @@ pub struct Maps {
 impl Maps {
     /// No table under that name.
     pub fn none(title: &str) -> Self {
-        Self {
-            title: title.into(),
-            tables: Vec::new(),
-        }
+        Self { title: title.into(), tables: Vec::new() }
     }
 
     /// Is there no table to ask?
@@ -66,11 +59,7 @@ impl Maps {
     }
 
     /// The first value found for message content; an empty text never matches.
-    pub(crate) fn find_content(
-        &self,
-        lookup: &mut dyn Lookup,
-        text: &[u8],
-    ) -> Result<Option<Arc<str>>, LookupFailed> {
+    pub(crate) fn find_content(&self, lookup: &mut dyn Lookup, text: &[u8]) -> Result<Option<Arc<str>>, LookupFailed> {
         if text.is_empty() {
             return Ok(None);
         }

@@ -104,29 +104,17 @@ pub fn received_header(facts: &ReceivedFacts<'_>) -> String {
 
 fn write_header(out: &mut String, facts: &ReceivedFacts<'_>) -> fmt::Result {
     if facts.hide_client_session {
-        write!(
-            out,
-            "Received: by {} ({})",
-            facts.my_hostname, facts.mail_name
-        )?;
+        write!(out, "Received: by {} ({})", facts.my_hostname, facts.mail_name)?;
     } else {
         let helo = facts.helo.unwrap_or(facts.client_name);
-        writeln!(
-            out,
-            "Received: from {helo} ({} [{}])",
-            facts.client_name, facts.client_address
-        )?;
+        writeln!(out, "Received: from {helo} ({} [{}])", facts.client_name, facts.client_address)?;
         if let Some(tls) = facts.tls {
             write_tls(out, tls)?;
         }
         if let Some(name) = facts.sasl_username {
             writeln!(out, "\t(Authenticated sender: {name})")?;
         }
-        write!(
-            out,
-            "\tby {} ({}) with ",
-            facts.my_hostname, facts.mail_name
-        )?;
+        write!(out, "\tby {} ({}) with ", facts.my_hostname, facts.mail_name)?;
         write_protocol(out, facts)?;
     }
     if let Some(queue_id) = facts.queue_id {
@@ -157,11 +145,7 @@ fn write_protocol(out: &mut String, facts: &ReceivedFacts<'_>) -> fmt::Result {
 
 fn write_tls(out: &mut String, tls: &ReceivedTls) -> fmt::Result {
     let bits = (tls.used_bits, tls.algorithm_bits);
-    write!(
-        out,
-        "\t(using {} with cipher {} ({}/{} bits)",
-        tls.protocol, tls.cipher, bits.0, bits.1
-    )?;
+    write!(out, "\t(using {} with cipher {} ({}/{} bits)", tls.protocol, tls.cipher, bits.0, bits.1)?;
     if !tls.key_exchange.is_empty() {
         write!(out, "\n\t key-exchange {}", tls.key_exchange)?;
         if !tls.key_exchange_curve.is_empty() {
@@ -177,23 +161,10 @@ fn write_tls(out: &mut String, tls: &ReceivedTls) -> fmt::Result {
     out.push_str(")\n");
     match &tls.client {
         ClientCertificate::NotRequested => out.push_str("\t(No client certificate requested)\n"),
-        ClientCertificate::NotPresented => {
-            out.push_str("\t(Client did not present a certificate)\n")
-        }
-        ClientCertificate::Presented {
-            subject_cn,
-            issuer_cn,
-            verified,
-        } => {
-            let verdict = if *verified {
-                "verified OK"
-            } else {
-                "not verified"
-            };
-            writeln!(
-                out,
-                "\t(Client CN \"{subject_cn}\", Issuer \"{issuer_cn}\" ({verdict}))"
-            )?;
+        ClientCertificate::NotPresented => out.push_str("\t(Client did not present a certificate)\n"),
+        ClientCertificate::Presented { subject_cn, issuer_cn, verified } => {
+            let verdict = if *verified { "verified OK" } else { "not verified" };
+            writeln!(out, "\t(Client CN \"{subject_cn}\", Issuer \"{issuer_cn}\" ({verdict}))")?;
         }
         ClientCertificate::RawKey(digest) => writeln!(out, "\t(Client RPK digest {digest})")?,
     }
@@ -251,11 +222,7 @@ mod tests {
                  id 4cPx7K2Qz1zQ\n\tfor <u@example.com>; DATE\n",
             ),
             (
-                ReceivedFacts {
-                    recipient: None,
-                    protocol: "SMTP",
-                    ..plain.clone()
-                },
+                ReceivedFacts { recipient: None, protocol: "SMTP", ..plain.clone() },
                 "Received: from c.example (client.example.net [192.0.2.10])\n\tby mail.example.com (Postfix) with SMTP \
                  id 4cPx7K2Qz1zQ;\n\tDATE\n",
             ),
@@ -282,30 +249,16 @@ mod tests {
                  mail.example.com (Postern) with ESMTPSA id 4cPx7K2Qz1zQ\n\tfor <u@example.com>; DATE\n",
             ),
             (
-                ReceivedFacts {
-                    smtputf8: true,
-                    encrypted: true,
-                    queue_id: None,
-                    recipient: None,
-                    ..plain.clone()
-                },
+                ReceivedFacts { smtputf8: true, encrypted: true, queue_id: None, recipient: None, ..plain.clone() },
                 "Received: from c.example (client.example.net [192.0.2.10])\n\tby mail.example.com (Postfix) with \
                  UTF8SMTP;\n\tDATE\n",
             ),
             (
-                ReceivedFacts {
-                    hide_client_session: true,
-                    sasl_username: Some("user"),
-                    ..plain.clone()
-                },
+                ReceivedFacts { hide_client_session: true, sasl_username: Some("user"), ..plain.clone() },
                 "Received: by mail.example.com (Postfix) id 4cPx7K2Qz1zQ\n\tfor <u@example.com>; DATE\n",
             ),
             (
-                ReceivedFacts {
-                    hide_client_session: true,
-                    recipient: None,
-                    ..plain.clone()
-                },
+                ReceivedFacts { hide_client_session: true, recipient: None, ..plain.clone() },
                 "Received: by mail.example.com (Postfix) id 4cPx7K2Qz1zQ;\n\tDATE\n",
             ),
         ];
@@ -324,28 +277,14 @@ mod tests {
             algorithm_bits: 256,
             ..ReceivedTls::default()
         };
-        let rsa = Signature {
-            name: "RSA-PSS".into(),
-            bits: 2048,
-            digest: "SHA256".into(),
-            ..Signature::default()
-        };
-        let ecdsa = Signature {
-            name: "ECDSA".into(),
-            curve: "P-256".into(),
-            digest: "SHA384".into(),
-            bits: 0,
-        };
+        let rsa = Signature { name: "RSA-PSS".into(), bits: 2048, digest: "SHA256".into(), ..Signature::default() };
+        let ecdsa = Signature { name: "ECDSA".into(), curve: "P-256".into(), digest: "SHA384".into(), bits: 0 };
         let full = ReceivedTls {
             key_exchange: "ECDHE".into(),
             key_exchange_curve: "P-256".into(),
             server_signature: Some(rsa),
             client_signature: Some(ecdsa),
-            client: ClientCertificate::Presented {
-                subject_cn: "c".into(),
-                issuer_cn: "ca".into(),
-                verified: true,
-            },
+            client: ClientCertificate::Presented { subject_cn: "c".into(), issuer_cn: "ca".into(), verified: true },
             ..bare.clone()
         };
         for (tls, want) in [
@@ -361,10 +300,7 @@ mod tests {
                  client-digest SHA384)\n\t(Client CN \"c\", Issuer \"ca\" (verified OK))\n\tby ",
             ),
         ] {
-            let header = received_header(&ReceivedFacts {
-                tls: Some(tls),
-                ..facts(&time)
-            });
+            let header = received_header(&ReceivedFacts { tls: Some(tls), ..facts(&time) });
             let first = "Received: from c.example (client.example.net [192.0.2.10])\n";
             assert!(header.starts_with(&format!("{first}{want}")), "{header}");
         }

@@ -20,12 +20,7 @@ pub struct Notify {
 
 impl Notify {
     /// `NOTIFY=NEVER`.
-    pub const NEVER: Self = Self {
-        never: true,
-        success: false,
-        failure: false,
-        delay: false,
-    };
+    pub const NEVER: Self = Self { never: true, success: false, failure: false, delay: false };
 }
 
 /// A recipient as the session took it.
@@ -83,11 +78,7 @@ pub struct Expansion {
 }
 
 /// Map and expand the envelope, before the content is looked at.
-pub fn expand(
-    _config: &CleanupConfig,
-    _envelope: &Envelope<'_>,
-    _lookup: &mut dyn Lookup,
-) -> Expansion {
+pub fn expand(_config: &CleanupConfig, _envelope: &Envelope<'_>, _lookup: &mut dyn Lookup) -> Expansion {
     todo!()
 }
 

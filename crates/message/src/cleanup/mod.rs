@@ -1,126 +1,247 @@
 //! The content on its way in, as cleanup(8) treats it, in one pass and bounded memory.
 //!
-//! The header is collected one logical line at a time; the body streams through.
+//! The header is collected one logical line at a time (`header_size_limit`); the body streams through, in bulk where
+//! nobody wants to look at its lines.
+
+mod action;
+mod complete;
+mod context;
+mod header;
+mod mime;
+mod output;
+mod rewrite;
+mod walk;
+
+pub use context::{Effects, Finished, MessageContext, RewriteContext, Verdict};
 
 use crate::config::CleanupConfig;
-use crate::date::Timestamp;
 use crate::log::LogLine;
 use crate::lookup::Lookup;
+use mime::{Block, Mime};
 use std::sync::Arc;
 
-/// Whose headers these are (`local_header_rewrite_clients`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RewriteContext {
-    /// A local client: headers are completed and rewritten.
-    Local,
-    /// Any other client: headers stay as they are, unless `remote_header_rewrite_domain` is set.
-    #[default]
-    Remote,
+/// The reply when the message could not be processed for reasons of our own.
+pub(crate) const WRITE_ERROR: &str = "451 4.3.0 Error: queue file write error";
+
+/// Tables and output, lent for one call.
+struct Io<'a> {
+    lookup: &'a mut dyn Lookup,
+    out: &'a mut Vec<u8>,
 }
 
-/// What the session knows of the message.
-#[derive(Clone, Debug)]
-pub struct MessageContext {
-    /// Queue id.
-    pub queue_id: String,
-    /// When the message arrived.
-    pub now: Timestamp,
-    /// `name[address]` of the client.
-    pub origin: String,
-    /// Sender after mapping, internal form ([`crate::recipients::Expansion::sender`]).
-    pub sender: String,
-    /// Last recipient after mapping ([`crate::recipients::Expansion::last_recipient`]).
-    pub last_recipient: Option<String>,
-    /// `SMTP` or `ESMTP`, for log lines.
-    pub protocol: Option<String>,
-    /// HELO argument, for log lines.
-    pub helo: Option<String>,
-    /// Whose headers these are.
-    pub rewrite: RewriteContext,
-    /// Headers of PREPEND actions, in order of firing, without line end.
-    pub prepended: Vec<String>,
-    /// Our own Received header ([`crate::received::received_header`]); `None` when the client is a proxy filter.
-    pub received: Option<String>,
-    /// False with `receive_override_options = no_header_body_checks`.
-    pub checks: bool,
-    /// False with `receive_override_options = no_address_mappings`.
-    pub mappings: bool,
-    /// Effects of access tables and policy answers, in order.
-    pub effects: Vec<policy::Effect>,
-    /// The envelope's refusal ([`crate::recipients::Expansion::refusal`]): the content is read and dropped.
-    pub refusal: Option<String>,
-}
-
-/// What is to be done with the message, access and content actions together.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Effects {
-    /// Put it on hold.
-    pub hold: bool,
-    /// Accept and drop it.
-    pub discard: bool,
-    /// `transport:destination` in place of `content_filter`.
-    pub filter: Option<String>,
-    /// One recipient in place of all.
-    pub redirect: Option<String>,
-    /// Recipients to add (BCC of header and body checks).
-    pub bcc: Vec<String>,
-    /// Milters are to be skipped (PASS, DISCARD, REDIRECT, REJECT).
-    pub skip_milters: bool,
-    /// A header says that the content is 8bit or binary.
-    pub eight_bit: bool,
-}
-
-/// Whether the message may be queued.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Queue it.
-    Accept,
-    /// Refuse it with this reply, `CODE ENH TEXT`.
-    Refuse(String),
-}
-
-/// The end of the content.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finished {
-    /// May it be queued?
-    pub verdict: Verdict,
-    /// Log lines, in order.
-    pub log: Vec<LogLine>,
-    /// The message id with its angle brackets, as logged; empty when there is none.
-    pub message_id: String,
-    /// What is to be done with it.
-    pub effects: Effects,
-}
+/// MIME rules broken so far, by number of the rule (see [`walk`]).
+type Violations = u8;
 
 /// One message on its way in.
 #[derive(Debug)]
 pub struct Cleanup {
     config: Arc<CleanupConfig>,
     context: MessageContext,
+    effects: Effects,
+    log: Vec<LogLine>,
+    message_id: String,
+    /// Header and body checks are still on.
+    checks: bool,
+    /// Prepended headers and our Received header are written.
+    started: bool,
+    /// The reply, once the message is refused.
+    refusal: Option<String>,
+    /// A line whose end has not arrived yet.
+    line: Vec<u8>,
+    /// The last piece of text ended within a line.
+    mid_line: bool,
+    /// The logical header that is being collected; empty: none.
+    header: Vec<u8>,
+    mime: Mime,
+    violations: Violations,
+    /// Kinds of headers seen in the primary header, one bit each.
+    seen: u32,
+    resent: bool,
+    hops: usize,
 }
 
 impl Cleanup {
     /// Begin a message. Prepended headers and our Received header go through all checks, as in Postfix; they are
     /// written by the first [`Cleanup::feed`] or by [`Cleanup::finish`].
-    pub fn new(config: Arc<CleanupConfig>, context: MessageContext) -> Self {
-        Self { config, context }
+    pub fn new(config: Arc<CleanupConfig>, mut context: MessageContext) -> Self {
+        let mut effects = Effects::default();
+        for effect in &context.effects {
+            match effect {
+                policy::Effect::Hold => effects.hold = true,
+                policy::Effect::Discard => effects.discard = true,
+                policy::Effect::Filter(target) => effects.filter = Some(target.clone()),
+                policy::Effect::Redirect(target) => effects.redirect = Some(target.clone()),
+                policy::Effect::Bcc(_) | policy::Effect::Prepend(_) => {}
+            }
+        }
+        effects.skip_milters = effects.discard || effects.redirect.is_some();
+        let checks = context.checks && !effects.skip_milters;
+        let refusal = context.refusal.take();
+        Self {
+            config,
+            context,
+            effects,
+            log: Vec::new(),
+            message_id: String::new(),
+            checks,
+            started: false,
+            refusal,
+            line: Vec::new(),
+            mid_line: false,
+            header: Vec::new(),
+            mime: Mime::new(),
+            violations: 0,
+            seen: 0,
+            resent: false,
+            hops: 0,
+        }
     }
 
     /// Take a piece of content, cut anywhere: LF lines, dots and stray CR/LF already dealt with. What is ready is
     /// appended to `out`.
     pub fn feed(&mut self, chunk: &[u8], lookup: &mut dyn Lookup, out: &mut Vec<u8>) {
-        let _ = (chunk, lookup, out, &self.config, &self.context);
-        todo!()
+        let mut io = Io { lookup, out };
+        self.start(&mut io);
+        self.take(chunk, &mut io);
     }
 
     /// Nothing more is wanted: the message is already refused or discarded, and `out` may be thrown away.
     pub fn is_stopped(&self) -> bool {
-        false
+        self.refusal.is_some() || self.effects.discard
     }
 
     /// End the content.
-    pub fn finish(self, lookup: &mut dyn Lookup, out: &mut Vec<u8>) -> Finished {
-        let _ = (lookup, out);
-        todo!()
+    pub fn finish(mut self, lookup: &mut dyn Lookup, out: &mut Vec<u8>) -> Finished {
+        let mut io = Io { lookup, out };
+        self.start(&mut io);
+        if self.mid_line || !self.line.is_empty() {
+            let line = std::mem::take(&mut self.line);
+            self.record(&line, true, &mut io);
+        }
+        self.end_of_content(&mut io);
+        let verdict = match self.refusal {
+            Some(reply) => Verdict::Refuse(reply),
+            None => Verdict::Accept,
+        };
+        Finished { verdict, log: self.log, message_id: self.message_id, effects: self.effects }
+    }
+
+    fn start(&mut self, io: &mut Io<'_>) {
+        if self.started {
+            return;
+        }
+        self.started = true;
+        for header in std::mem::take(&mut self.context.prepended) {
+            self.take(header.as_bytes(), io);
+            self.take(b"\n", io);
+        }
+        if let Some(received) = self.context.received.take() {
+            self.take(received.as_bytes(), io);
+        }
+    }
+
+    /// Cut text into records: lines, and pieces of lines that are too long.
+    fn take(&mut self, mut chunk: &[u8], io: &mut Io<'_>) {
+        let limit = self.config.line_length_limit.max(1);
+        while !chunk.is_empty() && !self.is_stopped() {
+            if self.mime.block == Block::Body && self.line.is_empty() && !self.body_is_inspected() {
+                chunk = self.take_body(chunk, io);
+                continue;
+            }
+            let room = limit - self.line.len();
+            let window = &chunk[..chunk.len().min(room)];
+            match memchr::memchr(b'\n', window) {
+                Some(end) if self.line.is_empty() => {
+                    self.record(&chunk[..end], true, io);
+                    chunk = &chunk[end + 1..];
+                }
+                Some(end) => {
+                    self.line.extend_from_slice(&chunk[..end]);
+                    self.record_line(true, io);
+                    chunk = &chunk[end + 1..];
+                }
+                // A line of exactly the limit is cut too, and ends with an empty piece, however the chunks fall.
+                None if window.len() == room => {
+                    self.line.extend_from_slice(&chunk[..room]);
+                    self.record_line(false, io);
+                    chunk = &chunk[room..];
+                }
+                None => {
+                    self.line.extend_from_slice(chunk);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// One record that was collected in `self.line`.
+    fn record_line(&mut self, ended: bool, io: &mut Io<'_>) {
+        let mut line = std::mem::take(&mut self.line);
+        self.record(&line, ended, io);
+        line.clear();
+        self.line = line;
+    }
+
+    /// Must body lines be looked at one by one?
+    fn body_is_inspected(&self) -> bool {
+        (self.checks && !(self.config.body_checks.is_empty() && self.config.message_reject_characters.is_empty()))
+            || self.reports_8bit_body()
+            || !self.config.message_strip_characters.is_empty()
+    }
+
+    /// Copy body text in bulk, up to the next line that may be a boundary. What is left begins with such a line.
+    fn take_body<'c>(&mut self, chunk: &'c [u8], io: &mut Io<'_>) -> &'c [u8] {
+        if !self.mime.has_boundaries() {
+            self.mid_line = !chunk.ends_with(b"\n");
+            io.out.extend_from_slice(chunk);
+            return &[];
+        }
+        let mut at = 0;
+        if self.mid_line {
+            at = memchr::memchr(b'\n', chunk).map_or(chunk.len(), |end| end + 1);
+        }
+        while at < chunk.len() && chunk[at] != b'-' {
+            at = memchr::memchr(b'\n', &chunk[at..]).map_or(chunk.len(), |end| at + end + 1);
+        }
+        if at > 0 {
+            self.mid_line = chunk[at - 1] != b'\n';
+            io.out.extend_from_slice(&chunk[..at]);
+            return &chunk[at..];
+        }
+        // A line that begins with a hyphen goes the slow way, and so does all of it.
+        let limit = self.config.line_length_limit.max(1);
+        let window = &chunk[..chunk.len().min(limit)];
+        match memchr::memchr(b'\n', window) {
+            Some(end) => {
+                self.record(&chunk[..end], true, io);
+                &chunk[end + 1..]
+            }
+            None if window.len() == limit => {
+                self.record(window, false, io);
+                &chunk[limit..]
+            }
+            None => {
+                self.line.extend_from_slice(chunk);
+                &[]
+            }
+        }
+    }
+
+    fn warn(&mut self, text: String) {
+        self.log.push(LogLine::warning(text));
+    }
+
+    /// Refuse the message; nothing that follows can change that.
+    fn refuse(&mut self, reply: String) {
+        self.refusal.get_or_insert(reply);
+    }
+
+    fn refuse_for_map(&mut self, title: &str) {
+        let queue_id = &self.context.queue_id;
+        self.warn(format!("{queue_id}: {title} map lookup problem -- message not accepted, try again later"));
+        self.refuse(WRITE_ERROR.to_owned());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! What goes into a message's clean-up and what comes out of it.
+
+use crate::date::Timestamp;
+use crate::log::LogLine;
+
+/// Whose headers these are (`local_header_rewrite_clients`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RewriteContext {
+    /// A local client: headers are completed and rewritten.
+    Local,
+    /// Any other client: headers stay as they are, unless `remote_header_rewrite_domain` is set.
+    #[default]
+    Remote,
+}
+
+/// What the session knows of the message.
+#[derive(Clone, Debug)]
+pub struct MessageContext {
+    /// Queue id.
+    pub queue_id: String,
+    /// When the message arrived.
+    pub now: Timestamp,
+    /// `name[address]` of the client.
+    pub origin: String,
+    /// Sender after mapping, internal form ([`crate::recipients::Expansion::sender`]).
+    pub sender: String,
+    /// Last recipient after mapping ([`crate::recipients::Expansion::last_recipient`]).
+    pub last_recipient: Option<String>,
+    /// `SMTP` or `ESMTP`, for log lines.
+    pub protocol: Option<String>,
+    /// HELO argument, for log lines.
+    pub helo: Option<String>,
+    /// Whose headers these are.
+    pub rewrite: RewriteContext,
+    /// Headers of PREPEND actions, in order of firing, without line end.
+    pub prepended: Vec<String>,
+    /// Our own Received header ([`crate::received::received_header`]); `None` when the client is a proxy filter.
+    pub received: Option<String>,
+    /// False with `receive_override_options = no_header_body_checks`.
+    pub checks: bool,
+    /// False with `receive_override_options = no_address_mappings`.
+    pub mappings: bool,
+    /// Effects of access tables and policy answers, in order.
+    pub effects: Vec<policy::Effect>,
+    /// The envelope's refusal ([`crate::recipients::Expansion::refusal`]): the content is read and dropped.
+    pub refusal: Option<String>,
+}
+
+/// What is to be done with the message, access and content actions together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// Put it on hold.
+    pub hold: bool,
+    /// Accept and drop it.
+    pub discard: bool,
+    /// `transport:destination` in place of `content_filter`.
+    pub filter: Option<String>,
+    /// One recipient in place of all.
+    pub redirect: Option<String>,
+    /// Recipients to add (BCC of header and body checks).
+    pub bcc: Vec<String>,
+    /// Milters are to be skipped (PASS, DISCARD, REDIRECT, REJECT).
+    pub skip_milters: bool,
+    /// A header says that the content is 8bit or binary.
+    pub eight_bit: bool,
+}
+
+/// Whether the message may be queued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Queue it.
+    Accept,
+    /// Refuse it with this reply, `CODE ENH TEXT`.
+    Refuse(String),
+}
+
+/// The end of the content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// May it be queued?
+    pub verdict: Verdict,
+    /// Log lines, in order.
+    pub log: Vec<LogLine>,
+    /// The message id with its angle brackets, as logged; empty when there is none.
+    pub message_id: String,
+    /// What is to be done with it.
+    pub effects: Effects,
+}
