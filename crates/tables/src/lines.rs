@@ -142,11 +142,6 @@ impl Warnings {
         &self.file
     }
 
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        self.list.len() + self.untold
-    }
-
     /// A place in the file.
     pub(crate) fn at(&self, line: u32) -> Option<Span> {
         Some(Span::new(self.file.clone(), line))

@@ -43,13 +43,6 @@ impl OpenOptions {
     pub(crate) fn error(&self, code: &'static str, message: impl Into<String>) -> Diagnostic {
         Diagnostic::error(code, message).at(self.span.clone())
     }
-
-    /// Report a run-time warning.
-    pub(crate) fn warn(&self, text: &str) {
-        if let Some(log) = &self.log {
-            log(text);
-        }
-    }
 }
 
 /// An open table and what was noticed on the way.

@@ -4,6 +4,8 @@
 //! by the tree or the buckets: every leaf page tells by itself what it holds, which keeps a broken file from leading
 //! the reader in circles. Only what the pages promise within the file's bounds is believed.
 
+use std::cell::Cell;
+
 /// Page and metadata offsets, from the format of Berkeley DB 4.2 and later (hash 8–10, btree 9–10).
 mod offset {
     pub(super) const MAGIC: usize = 12;
@@ -60,6 +62,8 @@ struct Pages<'a> {
     size: usize,
     last: u32,
     big_endian: bool,
+    /// How many more bytes of items are believed: items that share bytes could else swell without end.
+    budget: Cell<usize>,
 }
 
 /// Hand every key with its first value to `each`. NULs at their ends are already gone.
@@ -107,7 +111,9 @@ impl<'a> Pages<'a> {
         if found < expected {
             return Err(Broken::Truncated { expected, found });
         }
-        Ok(Self { file, size, last, big_endian })
+        // Every item has its own bytes, except keys that several values on a btree page share.
+        let budget = Cell::new(file.len().saturating_mul(4));
+        Ok(Self { file, size, last, big_endian, budget })
     }
 
     fn page(&self, number: u32) -> Result<Page<'_, 'a>, Broken> {
@@ -165,6 +171,8 @@ impl<'a> Page<'_, 'a> {
         let entries = self.short(offset::ENTRIES)?;
         for index in (0..entries.saturating_sub(1)).step_by(2) {
             if let (Some(key), Some(value)) = (item(self, index)?, item(self, index + 1)?) {
+                let left = self.pages.budget.get().checked_sub(key.len() + value.len());
+                self.pages.budget.set(left.ok_or(self.broken())?);
                 each(without_nul(&key), without_nul(&value));
             }
         }

@@ -63,11 +63,8 @@ pub(crate) fn bdb_or_text(spec: &TableSpec<'_>, options: &OpenOptions) -> Result
     let source = WatchedFile::now(&path);
     let compiled = WatchedFile::now(with_suffix(&path, ".db"));
     let take_source = source.existed() && (!compiled.existed() || source.modified() >= compiled.modified());
-    let result = if take_source {
-        from_text(&source, options, text::Wording::Postmap)
-    } else {
-        from_bdb(&compiled, options)
-    };
+    let result =
+        if take_source { from_text(&source, options, text::Wording::Postmap) } else { from_bdb(&compiled, options) };
     watched(result, [source, compiled])
 }
 

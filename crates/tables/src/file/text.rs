@@ -32,13 +32,18 @@ pub(crate) fn read(
         if value.is_empty() {
             let ending = if wording == Wording::Texthash { " -- ignoring this line" } else { "" };
             let unbalanced = key.len() == text.len() && is_unbalanced(text);
-            warnings.add(line.number, "table-line", "write the key, whitespace and the value", |file| match unbalanced {
-                true => {
-                    let shown = printable(&text.as_bytes()[..text.len().min(100)]);
-                    format!("{file}, line {}: unbalanced '\"' in '{shown}' -- ignoring this line", line.number)
-                }
-                false => format!("{file}, line {}: expected format: key whitespace value{ending}", line.number),
-            });
+            warnings.add(
+                line.number,
+                "table-line",
+                "write the key, whitespace and the value",
+                |file| match unbalanced {
+                    true => {
+                        let shown = printable(&text.as_bytes()[..text.len().min(100)]);
+                        format!("{file}, line {}: unbalanced '\"' in '{shown}' -- ignoring this line", line.number)
+                    }
+                    false => format!("{file}, line {}: expected format: key whitespace value{ending}", line.number),
+                },
+            );
             continue;
         }
         if key.ends_with(':') {
@@ -67,12 +72,12 @@ fn add(
 ) -> Result<(), Diagnostic> {
     match index.add_folded(key, value) {
         Added::New => {}
-        Added::Duplicate => warnings.add(line, "table-duplicate", "keep one of the entries; the first is used", |file| {
-            match wording {
+        Added::Duplicate => {
+            warnings.add(line, "table-duplicate", "keep one of the entries; the first is used", |file| match wording {
                 Wording::Texthash => format!("{file}, line {line}: duplicate entry: \"{key}\""),
                 Wording::Postmap => format!("{file}: duplicate entry: \"{}\"", crate::fold::fold(key)),
-            }
-        }),
+            })
+        }
         Added::Full => {
             let text = format!("{}, line {line}: the table is larger than 4 GiB", warnings.file());
             return Err(Diagnostic::error("table-too-large", text).at(warnings.at(line)).help("split the table"));
@@ -84,7 +89,8 @@ fn add(
 /// Bytes that no text has, near the start.
 fn looks_binary(text: &[u8]) -> bool {
     let head = &text[..text.len().min(8192)];
-    head.contains(&0) || (!head.is_empty() && std::str::from_utf8(head).is_err_and(|e| e.valid_up_to() + 4 < head.len()))
+    head.contains(&0)
+        || (!head.is_empty() && std::str::from_utf8(head).is_err_and(|e| e.valid_up_to() + 4 < head.len()))
 }
 
 /// Key and value. Quotes stay in the key; inside them whitespace doesn't end it.

@@ -1,0 +1,274 @@
+//! The rules of a regexp or pcre table, compiled, and how they are run.
+
+use super::Source;
+use super::rule::{self, Pattern, Rule};
+use super::template::{Bad, Part, Template};
+use crate::lines::{Warnings, printable};
+use crate::open::{OpenFailure, OpenOptions, Opened};
+use crate::spec::TableSpec;
+use crate::{Log, LookupError, Table};
+use std::ffi::{CStr, CString};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A key as the engines want it.
+pub(super) struct Key<'k> {
+    /// Its bytes.
+    pub(super) text: &'k [u8],
+    /// The same, ended by a NUL.
+    pub(super) c: &'k CStr,
+}
+
+/// A flag letter, as an engine sees it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Flag {
+    /// Switched over.
+    Known,
+    /// Without effect, with a warning.
+    Obsolete,
+    /// Not one of its letters.
+    Unknown,
+}
+
+/// A regular expression engine.
+pub(super) trait Engine: Sized + Send + Sync + 'static {
+    /// The table type, as it stands in warnings.
+    const NAME: &'static str;
+    /// How its warnings end when a delimiter is missing.
+    const UNCLOSED: &'static str;
+    /// How it spells a group number that can't be.
+    const RANGE: &'static str;
+    /// Its options.
+    type Flags: Default;
+
+    /// Switch an option over.
+    fn toggle(flags: &mut Self::Flags, letter: u8) -> Flag;
+    /// Compile; the error is Postfix's text after `line N: `.
+    fn compile(expression: &str, flags: &Self::Flags) -> Result<Self, String>;
+    /// How many groups the expression has.
+    fn groups(&self) -> usize;
+    /// Does it match? The error is the engine's text.
+    fn is_match(&self, key: &Key<'_>) -> Result<bool, String>;
+    /// Where the groups 1.. matched, after `is_match` said yes.
+    fn captures(&self, key: &Key<'_>) -> Result<Vec<Option<Range<usize>>>, String>;
+}
+
+struct Step<E> {
+    line: u32,
+    negated: bool,
+    engine: E,
+    action: Action,
+}
+
+enum Action {
+    /// Where to go on when the condition doesn't hold: behind the matching endif.
+    If(usize),
+    Result(Template),
+}
+
+/// A table of rules.
+struct Program<E> {
+    steps: Vec<Step<E>>,
+    spec: Box<str>,
+    name: Box<str>,
+    log: Option<Log>,
+}
+
+/// Open a regexp or pcre table.
+pub(super) fn open<E: Engine>(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened, OpenFailure> {
+    let mut source = Source::open(spec, options)?;
+    let mut compiler = Compiler::<E> { steps: Vec::new(), open: Vec::new() };
+    source.each_line(|line, text, warnings| compiler.line(line, text, warnings))?;
+    let steps = compiler.finish(&mut source.warnings);
+    let name = source.warnings.file().as_ref().into();
+    let table = Program { steps, spec: spec.spec.into(), name, log: options.log.clone() };
+    Ok(Opened { table: Arc::new(table), warnings: source.warnings.finish(), files: source.files })
+}
+
+struct Compiler<E> {
+    steps: Vec<Step<E>>,
+    /// The steps of the `if`s that wait for their endif.
+    open: Vec<usize>,
+}
+
+/// Add a warning that names the map and the line.
+fn warn<E: Engine>(warnings: &mut Warnings, line: u32, text: &str) {
+    let name = E::NAME;
+    warnings.add(line, "table-rule", "", |file| format!("{name} map {file}, line {line}: {text}"));
+}
+
+impl<E: Engine> Compiler<E> {
+    fn line(&mut self, line: u32, text: &str, warnings: &mut Warnings) {
+        match rule::parse(text, E::UNCLOSED) {
+            Ok(Rule::Match(pattern, result)) => self.add_match(line, &pattern, result, warnings),
+            Ok(Rule::If(pattern, extra)) => self.add_if(line, &pattern, extra, warnings),
+            Ok(Rule::EndIf(extra)) => self.end_if(line, extra, warnings),
+            Err(text) => warn::<E>(warnings, line, &text),
+        }
+    }
+
+    fn add_match(&mut self, line: u32, pattern: &Pattern<'_>, result: &str, warnings: &mut Warnings) {
+        let Some(flags) = flags::<E>(line, pattern.flags, warnings) else { return };
+        if result.is_empty() {
+            warn::<E>(warnings, line, "no replacement text: using empty string");
+        }
+        let template = match Template::parse(result, E::RANGE) {
+            Ok(template) => template,
+            Err(Bad(texts)) => return bad_template::<E>(line, texts, warnings),
+        };
+        if pattern.negated && template.highest() > 0 {
+            let text = "$number found in negative match replacement text: skipping this rule";
+            return warn::<E>(warnings, line, text);
+        }
+        match E::compile(pattern.expression, &flags) {
+            Ok(engine) if template.highest() > engine.groups() => {
+                let number = template.highest();
+                let text = format!("out of range replacement index \"{number}\": skipping this rule");
+                warn::<E>(warnings, line, &text);
+            }
+            Ok(engine) => {
+                let action = Action::Result(template);
+                self.steps.push(Step { line, negated: pattern.negated, engine, action });
+            }
+            Err(text) => warn::<E>(warnings, line, &text),
+        }
+    }
+
+    fn add_if(&mut self, line: u32, pattern: &Pattern<'_>, extra: &str, warnings: &mut Warnings) {
+        let Some(flags) = flags::<E>(line, pattern.flags, warnings) else { return };
+        if !extra.is_empty() {
+            warn::<E>(warnings, line, &format!("ignoring extra text after IF statement: \"{extra}\""));
+            warn::<E>(warnings, line, "do not prepend whitespace to statements between IF and ENDIF");
+        }
+        match E::compile(pattern.expression, &flags) {
+            Ok(engine) => {
+                self.open.push(self.steps.len());
+                self.steps.push(Step { line, negated: pattern.negated, engine, action: Action::If(usize::MAX) });
+            }
+            Err(text) => warn::<E>(warnings, line, &text),
+        }
+    }
+
+    fn end_if(&mut self, line: u32, extra: &str, warnings: &mut Warnings) {
+        let Some(start) = self.open.pop() else {
+            return warn::<E>(warnings, line, "ignoring ENDIF without matching IF");
+        };
+        if !extra.is_empty() {
+            warn::<E>(warnings, line, "ignoring extra text after ENDIF");
+        }
+        self.steps[start].action = Action::If(self.steps.len());
+    }
+
+    /// An `if` without its endif reaches to the end.
+    fn finish(mut self, warnings: &mut Warnings) -> Vec<Step<E>> {
+        for &start in self.open.iter().rev() {
+            let line = self.steps[start].line;
+            warn::<E>(warnings, line, "IF has no matching ENDIF");
+        }
+        self.steps.shrink_to_fit();
+        self.steps
+    }
+}
+
+fn flags<E: Engine>(line: u32, letters: &str, warnings: &mut Warnings) -> Option<E::Flags> {
+    let mut flags = E::Flags::default();
+    for letter in letters.chars() {
+        match E::toggle(&mut flags, u8::try_from(letter).unwrap_or(0)) {
+            Flag::Known => {}
+            Flag::Obsolete => {
+                warn::<E>(warnings, line, &format!("ignoring obsolete regexp option \"{letter}\""));
+            }
+            Flag::Unknown => {
+                warn::<E>(warnings, line, &format!("unknown regexp option \"{letter}\": skipping this rule"));
+                return None;
+            }
+        }
+    }
+    Some(flags)
+}
+
+fn bad_template<E: Engine>(line: u32, texts: Vec<String>, warnings: &mut Warnings) {
+    for text in texts {
+        match text.strip_prefix(": ") {
+            Some(text) => warn::<E>(warnings, line, text),
+            None => warnings.add(line, "table-rule", "write a literal dollar sign as $$", |_| text),
+        }
+    }
+}
+
+impl<E: Engine> Program<E> {
+    /// Does a step's pattern hold? A failed match is a warning, and no match with or without `!`.
+    fn holds(&self, step: &Step<E>, key: &Key<'_>) -> bool {
+        match step.engine.is_match(key) {
+            Ok(matched) => matched != step.negated,
+            Err(text) => {
+                self.warn(step.line, &text);
+                false
+            }
+        }
+    }
+
+    fn warn(&self, line: u32, text: &str) {
+        if let Some(log) = &self.log {
+            log(&format!("{} map {}, line {line}: {text}", E::NAME, self.name));
+        }
+    }
+
+    fn result(&self, step: &Step<E>, template: &Template, key: &Key<'_>) -> Result<Option<Arc<str>>, LookupError> {
+        let parts = match template {
+            Template::Fixed(text) => return Ok(Some(text.clone())),
+            Template::Parts(parts) => parts,
+        };
+        let groups = step
+            .engine
+            .captures(key)
+            .map_err(|text| LookupError::new(format!("{} map {}, line {}: {text}", E::NAME, self.name, step.line)))?;
+        let mut result = Vec::new();
+        for part in parts {
+            match part {
+                Part::Literal(text) => result.extend_from_slice(text.as_bytes()),
+                Part::Group(number) => {
+                    let place = groups.get(number - 1).cloned().flatten();
+                    result.extend_from_slice(place.and_then(|place| key.text.get(place)).unwrap_or_default());
+                }
+            }
+        }
+        // The engines work on bytes: a group may end inside a character.
+        match String::from_utf8(result) {
+            Ok(text) => Ok(Some(text.into())),
+            Err(error) => Err(LookupError::new(format!(
+                "{}: key \"{}\": non-UTF-8 value \"{}\": malformed UTF-8 or invalid codepoint",
+                self.spec,
+                String::from_utf8_lossy(key.text),
+                printable(error.as_bytes())
+            ))),
+        }
+    }
+}
+
+impl<E: Engine> Table for Program<E> {
+    fn get(&self, key: &str) -> Result<Option<Arc<str>>, LookupError> {
+        // What follows a NUL can't be seen by C; no key of ours has one.
+        let text = key.split('\0').next().unwrap_or_default();
+        let Ok(c) = CString::new(text) else { return Ok(None) };
+        let key = Key { text: text.as_bytes(), c: &c };
+        let mut at = 0;
+        while let Some(step) = self.steps.get(at) {
+            let holds = self.holds(step, &key);
+            at = match &step.action {
+                Action::If(end) if !holds => *end,
+                Action::Result(template) if holds => return self.result(step, template, &key),
+                _ => at + 1,
+            };
+        }
+        Ok(None)
+    }
+
+    fn is_pattern(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+#[path = "program_tests.rs"]
+mod tests;
