@@ -17,6 +17,7 @@ mod parameters;
 pub mod postconf;
 pub mod registry;
 mod table_ref;
+mod usage;
 pub mod value;
 
 pub use diagnostic::{Diagnostic, Severity, Span};

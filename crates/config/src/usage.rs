@@ -1,0 +1,383 @@
+//! Which names are of use: what refers to what, in `main.cf` and per service.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::diagnostic::Span;
+use crate::expand::{self, MacroError};
+use crate::master_cf::{MasterCf, Service};
+use crate::parameters::Parameters;
+use crate::registry::{self, Kind, SERVICE_SUFFIXES, ServiceParameter};
+
+/// Programs whose services have parameters for the queue manager.
+const DELIVERY_AGENTS: [&str; 6] = ["error", "lmtp", "local", "pipe", "smtp", "virtual"];
+
+/// Attributes of tables that may be given as `name_attribute` parameters.
+const TABLE_ATTRIBUTES: [(&str, &[&str]); 6] = [
+    (
+        "ldap",
+        &[
+            "bind",
+            "bind_dn",
+            "bind_pw",
+            "cache",
+            "cache_expiry",
+            "cache_size",
+            "chase_referrals",
+            "debuglevel",
+            "dereference",
+            "domain",
+            "expansion_limit",
+            "leaf_result_attribute",
+            "query_filter",
+            "recursion_limit",
+            "result_attribute",
+            "result_filter",
+            "result_format",
+            "sasl_authz_id",
+            "sasl_mechs",
+            "sasl_minssf",
+            "sasl_realm",
+            "scope",
+            "search_base",
+            "server_host",
+            "server_port",
+            "size_limit",
+            "special_result_attribute",
+            "start_tls",
+            "terminal_result_attribute",
+            "timeout",
+            "tls_ca_cert_dir",
+            "tls_ca_cert_file",
+            "tls_cert",
+            "tls_cipher_suite",
+            "tls_key",
+            "tls_random_file",
+            "tls_require_cert",
+            "version",
+        ],
+    ),
+    (
+        "mysql",
+        &[
+            "additional_conditions",
+            "charset",
+            "dbname",
+            "domain",
+            "expansion_limit",
+            "hosts",
+            "idle_interval",
+            "option_file",
+            "option_group",
+            "password",
+            "query",
+            "require_result_set",
+            "result_format",
+            "retry_interval",
+            "select_field",
+            "table",
+            "tls_CAfile",
+            "tls_CApath",
+            "tls_cert_file",
+            "tls_ciphers",
+            "tls_key_file",
+            "tls_verify_cert",
+            "user",
+            "where_field",
+        ],
+    ),
+    (
+        "pgsql",
+        &[
+            "additional_conditions",
+            "dbname",
+            "domain",
+            "encoding",
+            "expansion_limit",
+            "hosts",
+            "idle_interval",
+            "password",
+            "query",
+            "result_format",
+            "retry_interval",
+            "select_field",
+            "select_function",
+            "table",
+            "user",
+            "where_field",
+        ],
+    ),
+    (
+        "sqlite",
+        &[
+            "additional_conditions",
+            "dbpath",
+            "domain",
+            "expansion_limit",
+            "query",
+            "result_format",
+            "select_field",
+            "table",
+            "where_field",
+        ],
+    ),
+    (
+        "memcache",
+        &[
+            "backup",
+            "data_size_limit",
+            "domain",
+            "expansion_limit",
+            "flags",
+            "key_format",
+            "line_size_limit",
+            "max_try",
+            "memcache",
+            "retry_pause",
+            "timeout",
+            "ttl",
+        ],
+    ),
+    (
+        "mongodb",
+        &[
+            "collection",
+            "dbname",
+            "domain",
+            "expansion_limit",
+            "projection",
+            "query_filter",
+            "result_attribute",
+            "result_format",
+            "uri",
+        ],
+    ),
+];
+
+/// Why a name is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// In the registry.
+    Builtin,
+    /// Made of the name of a service.
+    Service,
+    /// Defined by the postmaster, and something refers to it.
+    User,
+}
+
+/// What the files use.
+#[derive(Debug, Default)]
+pub(crate) struct Usage {
+    /// Names that something refers to, apart from local ones.
+    used: HashSet<String>,
+    /// The same within one service, for names that its `-o` options define.
+    local: Vec<HashSet<String>>,
+    /// Names made of services.
+    pub(crate) service_names: BTreeMap<String, &'static ServiceParameter>,
+    /// With no `master.cf` to look at, any service is taken to exist.
+    any_service: bool,
+    /// Names in `main.cf` values that nothing defines, one for each reference.
+    pub(crate) undefined_main: Vec<String>,
+    /// The same for `-o` values.
+    pub(crate) undefined_master: Vec<String>,
+    /// Texts that are not well-formed.
+    pub(crate) malformed: Vec<MacroError>,
+}
+
+/// What is set where a text stands.
+struct Scope<'a> {
+    parameters: &'a Parameters,
+    values: HashMap<&'a str, &'a str>,
+    local: HashMap<&'a str, &'a str>,
+    index: Option<usize>,
+}
+
+impl Usage {
+    /// Looks at all values of `main.cf` (with the overrides in `parameters`) and of `master.cf`.
+    pub(crate) fn collect(parameters: &Parameters, master: Option<&MasterCf>) -> Self {
+        let mut usage = Self { any_service: master.is_none(), ..Self::default() };
+        let services = master.map(MasterCf::services).unwrap_or_default();
+        usage.service_names = service_names(services);
+        for parameter in registry::all() {
+            let _ = expand::scan(parameter.default, &mut |name| {
+                usage.used.insert(name.to_owned());
+            });
+        }
+        let local_definitions: HashSet<&str> =
+            services.iter().flat_map(|s| s.overrides.iter().map(|o| o.name.as_str())).collect();
+        let values = parameters.settings();
+        let main = Scope { parameters, values, local: HashMap::new(), index: None };
+        usage.scan_main(&main, &local_definitions);
+        for (index, service) in services.iter().enumerate() {
+            usage.local.push(HashSet::new());
+            if service.overrides.is_empty() {
+                continue;
+            }
+            let as_seen = parameters.with_overrides(&service.parameter_overrides());
+            let local = service.overrides.iter().map(|o| (o.name.as_str(), o.value.as_str())).collect();
+            let scope = Scope { parameters: &as_seen, values: parameters.settings(), local, index: Some(index) };
+            usage.scan_service(&scope);
+        }
+        usage
+    }
+
+    /// What kind of name is it, as `main.cf` defines it?
+    pub(crate) fn class(&self, name: &str) -> Option<Class> {
+        if registry::find(name).is_some() {
+            Some(Class::Builtin)
+        } else if self.service_names.contains_key(name)
+            || (self.any_service && registry::service_parameter(name).is_some())
+        {
+            Some(Class::Service)
+        } else {
+            self.used.contains(name).then_some(Class::User)
+        }
+    }
+
+    /// Is the name of use as the service at `index` in `master.cf` defines it?
+    pub(crate) fn knows_local(&self, index: usize, name: &str) -> bool {
+        self.class(name).is_some() || self.local.get(index).is_some_and(|local| local.contains(name))
+    }
+
+    /// Names that something refers to.
+    pub(crate) fn used(&self) -> impl Iterator<Item = &str> {
+        self.used.iter().map(String::as_str)
+    }
+
+    fn scan_main(&mut self, scope: &Scope<'_>, local_definitions: &HashSet<&str>) {
+        let mut names = Vec::new();
+        for (name, value) in &scope.values {
+            self.names_in(name, value, &mut names);
+        }
+        for name in names {
+            let defined = scope.values.contains_key(name.as_str()) || local_definitions.contains(name.as_str());
+            if !defined && self.class(&name).is_none_or(|class| class == Class::User) {
+                self.undefined_main.push(name.clone());
+            }
+            self.used.insert(name);
+        }
+        self.note_classes(scope, scope.values.get("smtpd_restriction_classes").copied());
+        let valid: Vec<&str> = scope.values.iter().filter(|(n, _)| self.class(n).is_some()).map(|(_, v)| *v).collect();
+        valid.into_iter().for_each(|value| self.note_tables(scope, value));
+    }
+
+    fn scan_service(&mut self, scope: &Scope<'_>) {
+        let mut names = Vec::new();
+        for (name, value) in &scope.local {
+            self.names_in(name, value, &mut names);
+        }
+        for name in names {
+            self.refer(scope, name);
+        }
+        self.note_classes(scope, scope.local.get("smtpd_restriction_classes").copied());
+        for (name, value) in &scope.local {
+            if scope.index.is_some_and(|index| self.knows_local(index, name)) {
+                self.note_tables(scope, value);
+            }
+        }
+    }
+
+    /// Notes a reference from an `-o` value: to a local definition, or else to one in `main.cf`.
+    fn refer(&mut self, scope: &Scope<'_>, name: String) {
+        if scope.local.contains_key(name.as_str()) {
+            if let Some(local) = scope.index.and_then(|index| self.local.get_mut(index)) {
+                local.insert(name);
+            }
+        } else if scope.values.contains_key(name.as_str()) {
+            self.used.insert(name);
+        } else if self.class(&name).is_none_or(|class| class == Class::User) {
+            self.undefined_master.push(name);
+        }
+    }
+
+    fn names_in(&mut self, parameter: &str, value: &str, names: &mut Vec<String>) {
+        let raw = registry::find(parameter).is_some_and(|p| p.kind == Kind::RawString);
+        if !raw
+            && value.contains('$')
+            && let Err(error) = expand::scan(value, &mut |name| names.push(name.to_owned()))
+        {
+            self.malformed.push(error);
+        }
+    }
+
+    /// Restriction classes are parameters that are named without `$`.
+    fn note_classes(&mut self, scope: &Scope<'_>, value: Option<&str>) {
+        let Some(Ok(value)) = value.map(|value| scope.parameters.expand(value)) else { return };
+        for class in value.split(|c: char| c == ',' || c.is_ascii_whitespace()).filter(|class| !class.is_empty()) {
+            let main_only = scope.index.is_none();
+            if main_only && scope.values.contains_key(class) {
+                self.used.insert(class.to_owned());
+            } else if main_only {
+                self.undefined_main.push(class.to_owned());
+            } else {
+                self.refer(scope, class.to_owned());
+            }
+        }
+    }
+
+    /// `ldap:name` and its like take attributes from `name_attribute` parameters.
+    fn note_tables(&mut self, scope: &Scope<'_>, value: &str) {
+        if !value.contains([':', '$']) {
+            return;
+        }
+        let Ok(value) = scope.parameters.expand(value) else { return };
+        for word in value.split(|c: char| matches!(c, ',' | '{' | '}') || c.is_ascii_whitespace()) {
+            let word = word.trim_start_matches("proxy:").trim_start_matches("debug:");
+            let Some((kind, prefix)) = word.split_once(':') else { continue };
+            let Some((_, attributes)) = TABLE_ATTRIBUTES.iter().find(|(known, _)| *known == kind) else { continue };
+            if prefix.is_empty() || prefix.starts_with(['/', '.']) {
+                continue;
+            }
+            for attribute in *attributes {
+                let name = format!("{prefix}_{attribute}");
+                if scope.local.contains_key(name.as_str()) || scope.values.contains_key(name.as_str()) {
+                    self.use_defined(scope, name);
+                }
+            }
+        }
+    }
+
+    fn use_defined(&mut self, scope: &Scope<'_>, name: String) {
+        if scope.index.is_some() {
+            self.refer(scope, name);
+        } else {
+            self.used.insert(name);
+        }
+    }
+}
+
+fn service_names(services: &[Service]) -> BTreeMap<String, &'static ServiceParameter> {
+    let mut names = BTreeMap::new();
+    for service in services {
+        let command = service.command.as_str();
+        let agent = DELIVERY_AGENTS.contains(&command);
+        let timed = matches!(command, "pipe" | "spawn");
+        for family in SERVICE_SUFFIXES {
+            let wanted = if family.suffix == "_time_limit" { timed } else { agent };
+            let name = format!("{}{}", service.name, family.suffix);
+            if wanted && registry::find(&name).is_none() {
+                names.insert(name, family);
+            }
+        }
+    }
+    names
+}
+
+/// A definition that nothing uses, for messages.
+pub(crate) struct Unused<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) value: &'a str,
+    pub(crate) span: &'a Span,
+}
+
+impl Usage {
+    /// `-o` settings that nothing uses.
+    pub(crate) fn unused_local<'a>(&'a self, master: &'a MasterCf) -> impl Iterator<Item = Unused<'a>> {
+        master.services().iter().enumerate().flat_map(move |(index, service)| {
+            service
+                .overrides
+                .iter()
+                .filter(move |setting| !self.knows_local(index, &setting.name))
+                .map(|setting| Unused { name: &setting.name, value: &setting.value, span: &setting.span })
+        })
+    }
+}
