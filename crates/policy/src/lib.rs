@@ -3,10 +3,36 @@
 //! A restriction asks the world through [`Ask`]; what the ledger does not hold suspends the evaluation until the
 //! driver has answered. No socket, file, clock or table is touched here. See SMTPD_ACCESS_README and access(5).
 
+mod action;
+pub mod address;
+mod context;
 mod decision;
+mod evaluation;
+mod expand;
 mod facts;
+mod match_list;
+mod plan;
 mod question;
+mod refusal;
+mod restriction;
+mod settings;
+mod state;
+mod step;
+mod subject;
+mod tables;
+#[cfg(test)]
+mod testing;
 
+pub use address::{AddressClass, AddressMaps, Expansion, ExpansionLimits, Lookup, Resolved, ResolvedFlags, Routing};
 pub use decision::{Decision, Effect, ErrorClass, LogEntry, Outcome, Rejection, Trace, TraceStep};
+pub use evaluation::{Evaluation, speculate};
 pub use facts::{Client, Facts, PeerName, PeerStatus, Protocol, Sasl, Tls};
-pub use question::{Answer, Ask, DnsAnswer, DnsRecord, DnsStatus, Ledger, Question, RecordType, Suspend, TableId, World};
+pub use match_list::{ListKind, MatchList, Matched};
+pub use plan::Plan;
+pub use question::{
+    Answer, Ask, DnsAnswer, DnsRecord, DnsStatus, Ledger, Question, RecordType, Suspend, TableId, World,
+};
+pub use restriction::{Argument, Input, Restriction, find_restriction, restrictions};
+pub use settings::Settings;
+pub use state::PolicyState;
+pub use tables::{Table, TableRegistry, TableUse};

@@ -1,6 +1,7 @@
 //! What a decision may ask of the world, and the ledger of what was answered.
 
 use crate::facts::PeerName;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -85,6 +86,21 @@ pub enum DnsStatus {
     NotFound,
 }
 
+impl DnsStatus {
+    /// Of several types looked up for one name, the highest counts.
+    pub(crate) fn rank(self) -> u8 {
+        match self {
+            Self::Ok => 6,
+            Self::Policy => 5,
+            Self::Retry => 4,
+            Self::Invalid => 3,
+            Self::Fail => 2,
+            Self::NullMx => 1,
+            Self::NotFound => 0,
+        }
+    }
+}
+
 /// The answer to a DNS question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DnsAnswer {
@@ -94,6 +110,16 @@ pub struct DnsAnswer {
     pub records: Vec<DnsRecord>,
     /// Why not, in the words of Postfix's warnings (`Host or domain name not found. …`); empty when `Ok`.
     pub reason: String,
+}
+
+impl DnsAnswer {
+    /// The addresses among the records.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.records.iter().filter_map(|record| match record {
+            DnsRecord::Address(address) => Some(*address),
+            _ => None,
+        })
+    }
 }
 
 /// What came back. `Err` in `Table` is a temporary or configuration failure with a text for the log.
@@ -123,6 +149,8 @@ pub struct Suspend;
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     entries: Vec<(Question, Answer)>,
+    /// Where each question is, once there are too many to go through.
+    index: HashMap<Question, usize>,
     pending: Vec<Question>,
 }
 
@@ -130,15 +158,41 @@ impl Ledger {
     /// More questions than this in one transaction are refused (a loop in somebody's DNS or tables).
     pub const CEILING: usize = 20_000;
 
+    /// Up to here a walk is quicker than a hash.
+    const WALK: usize = 24;
+
     /// The answer, if it is here.
     pub fn get(&self, question: &Question) -> Option<&Answer> {
+        if self.entries.len() > Self::WALK {
+            return self.index.get(question).map(|at| &self.entries[*at].1);
+        }
         self.entries.iter().rev().find(|(q, _)| q == question).map(|(_, a)| a)
     }
 
-    /// Enter an answer.
+    /// Enter an answer; it replaces an older one to the same question.
     pub fn put(&mut self, question: Question, answer: Answer) {
         self.pending.retain(|q| *q != question);
         self.entries.push((question, answer));
+        if self.entries.len() > Self::WALK {
+            let from = if self.index.is_empty() { 0 } else { self.entries.len() - 1 };
+            for (at, (question, _)) in self.entries.iter().enumerate().skip(from) {
+                self.index.insert(question.clone(), at);
+            }
+        }
+    }
+
+    /// Forget one answer.
+    pub fn forget(&mut self, question: &Question) {
+        self.entries.retain(|(q, _)| q != question);
+        self.index.clear();
+        if self.entries.len() > Self::WALK {
+            self.index = self.entries.iter().enumerate().map(|(at, (q, _))| (q.clone(), at)).collect();
+        }
+    }
+
+    /// Have there been too many questions?
+    pub fn is_full(&self) -> bool {
+        self.entries.len() >= Self::CEILING
     }
 
     /// What waits for an answer.
@@ -159,6 +213,7 @@ impl Ledger {
     /// Forget everything (a new transaction).
     pub fn clear(&mut self) {
         self.entries.clear();
+        self.index.clear();
         self.pending.clear();
     }
 }
@@ -176,6 +231,9 @@ impl Ask<'_> {
     pub fn get(&mut self, question: Question) -> Result<Answer, Suspend> {
         if let Some(answer) = self.ledger.get(&question) {
             return Ok(answer.clone());
+        }
+        if self.ledger.is_full() {
+            return Err(Suspend);
         }
         if let Some(answer) = self.world.answer(&question) {
             self.ledger.put(question, answer.clone());

@@ -1,0 +1,703 @@
+//! Running the lists that are due at a moment: an explicit stack of list positions, one restriction at a time.
+//!
+//! Decides order, deferral, warnings and effects (SMTPD_ACCESS_README); what a restriction finds is its own business.
+
+use crate::context::Context;
+use crate::decision::{Decision, Effect, ErrorClass, LogEntry, Outcome, Rejection, TraceStep};
+use crate::facts::Facts;
+use crate::match_list::Matched;
+use crate::plan::Plan;
+use crate::question::{Ask, Ledger, Suspend, World};
+use crate::refusal::Refusal;
+use crate::restriction::{Arg, Item, Kind, List, Prefix, Problem, check_unlisted, find_restriction};
+use crate::state::PolicyState;
+use crate::step::{Guard, Permit, Step};
+use crate::subject::Subject;
+use smtp::server::Moment;
+use std::sync::Arc;
+
+/// How deep classes and table entries may refer to others.
+const RECURSION_LIMIT: usize = 100;
+
+/// Prefixes in force for one restriction.
+#[derive(Clone, Copy, Debug, Default)]
+struct Prefixes {
+    warn: bool,
+    disconnect: bool,
+    no_count: bool,
+}
+
+/// Where a check leaves what it has to say, until it is known not to suspend.
+struct Output<'a> {
+    log: &'a mut Vec<LogEntry>,
+    effects: &'a mut Vec<Effect>,
+    held: bool,
+}
+
+/// A position in a list.
+#[derive(Clone, Debug)]
+struct Frame {
+    list: Arc<List>,
+    index: usize,
+    subject: Subject,
+    guard: Guard,
+    prefixes: Prefixes,
+}
+
+/// A stretch of the evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The address must be one mail can be sent to (501 otherwise).
+    SenderSyntax,
+    RecipientSyntax,
+    Client,
+    Helo,
+    Sender,
+    UnlistedSender,
+    Relay,
+    Recipient,
+    /// A pending deferral is due now.
+    Settle,
+    UnlistedRecipient,
+    Etrn,
+    Data,
+    EndOfData,
+}
+
+/// The evaluation of everything that is due at one command. Can be cloned and printed at any step.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    moment: Moment,
+    /// The command word.
+    stage: &'static str,
+    phases: Vec<Phase>,
+    next_phase: usize,
+    started: bool,
+    eager: bool,
+    frames: Vec<Frame>,
+    phase: Option<Phase>,
+    defer_if_permit: Option<Refusal>,
+    defer_if_reject: Option<Refusal>,
+    sender_checked: bool,
+    recipient_checked: bool,
+    sleeps: u32,
+    decision: Decision,
+    over: bool,
+}
+
+impl Evaluation {
+    /// Begin at a moment; `stage` is the command word (`RCPT`, `BDAT`, …).
+    pub fn start(moment: Moment, stage: &'static str) -> Self {
+        Self {
+            moment,
+            stage,
+            phases: Vec::new(),
+            next_phase: 0,
+            started: false,
+            eager: false,
+            frames: Vec::new(),
+            phase: None,
+            defer_if_permit: None,
+            defer_if_reject: None,
+            sender_checked: false,
+            recipient_checked: false,
+            sleeps: 0,
+            decision: Decision::default(),
+            over: false,
+        }
+    }
+
+    /// The command word this evaluation is for.
+    pub fn stage(&self) -> &'static str {
+        self.stage
+    }
+
+    /// Go on until there is a decision, or a question is left in `ask.ledger.pending()`. Call again, with the same
+    /// arguments, when it is answered.
+    pub fn run(
+        &mut self,
+        plan: &Plan,
+        facts: &Facts,
+        state: &mut PolicyState,
+        ask: &mut Ask<'_>,
+    ) -> Result<Decision, Suspend> {
+        if !self.started {
+            self.started = true;
+            self.phases = phases(plan, facts, self.moment);
+            self.restore(state);
+        }
+        while !self.over {
+            let step = if self.frames.is_empty() {
+                self.begin_phase(plan, facts, state, ask)
+            } else {
+                self.advance(plan, facts, state, ask)
+            };
+            if step.is_err() {
+                if self.eager {
+                    self.skip();
+                } else if ask.ledger.is_full() {
+                    self.decision.log.push(LogEntry::Warning("too many questions in one transaction".into()));
+                    self.finish_with(
+                        plan,
+                        Refusal::new(451, (3, 0), "Temporary lookup failure").class(ErrorClass::Data),
+                    );
+                } else {
+                    return Err(Suspend);
+                }
+            }
+        }
+        Ok(std::mem::take(&mut self.decision))
+    }
+
+    /// The deferral that earlier commands left behind.
+    fn restore(&mut self, state: &PolicyState) {
+        let carried = match self.moment {
+            Moment::Helo => state.after_client.as_ref(),
+            Moment::Mail | Moment::Etrn => state.after_helo.as_ref().or(state.after_client.as_ref()),
+            Moment::Rcpt | Moment::Vrfy => state.after_sender.as_ref(),
+            Moment::Connect | Moment::Data | Moment::EndOfData => None,
+        };
+        self.defer_if_permit = carried.cloned();
+    }
+
+    /// Running ahead: what cannot be answered yet has no opinion.
+    fn skip(&mut self) {
+        match self.frames.last_mut() {
+            Some(frame) => {
+                frame.index += 1;
+                frame.prefixes = Prefixes::default();
+            }
+            None => self.next_phase += 1,
+        }
+    }
+
+    fn begin_phase(
+        &mut self,
+        plan: &Plan,
+        facts: &Facts,
+        state: &mut PolicyState,
+        ask: &mut Ask<'_>,
+    ) -> Result<(), Suspend> {
+        let Some(phase) = self.phases.get(self.next_phase).copied() else {
+            self.over = true;
+            return Ok(());
+        };
+        let list = match phase {
+            Phase::Client => &plan.lists.client,
+            Phase::Helo => &plan.lists.helo,
+            Phase::Sender => &plan.lists.sender,
+            Phase::Relay => &plan.lists.relay,
+            Phase::Recipient => &plan.lists.recipient,
+            Phase::Etrn => &plan.lists.etrn,
+            Phase::Data => &plan.lists.data,
+            Phase::EndOfData => &plan.lists.end_of_data,
+            _ => {
+                self.run_builtin(phase, plan, facts, state, ask)?;
+                self.next_phase += 1;
+                return Ok(());
+            }
+        };
+        self.next_phase += 1;
+        self.phase = Some(phase);
+        self.defer_if_reject = None;
+        if phase == Phase::Client {
+            self.defer_if_permit = None;
+        }
+        let subject = match phase {
+            Phase::Client => Subject::Client,
+            Phase::Helo => Subject::Helo,
+            Phase::Sender => Subject::Sender,
+            Phase::Etrn => Subject::Etrn,
+            Phase::Data => Subject::Data,
+            Phase::EndOfData => Subject::EndOfData,
+            _ => Subject::Recipient,
+        };
+        self.frames.push(Frame {
+            list: list.clone(),
+            index: 0,
+            subject,
+            guard: Guard::None,
+            prefixes: Prefixes::default(),
+        });
+        Ok(())
+    }
+
+    /// Phases without a list.
+    fn run_builtin(
+        &mut self,
+        phase: Phase,
+        plan: &Plan,
+        facts: &Facts,
+        state: &PolicyState,
+        ask: &mut Ask<'_>,
+    ) -> Result<(), Suspend> {
+        self.defer_if_reject = if phase == Phase::UnlistedRecipient { self.defer_if_reject.take() } else { None };
+        let (mut log, mut effects) = (Vec::new(), Vec::new());
+        let subject = if phase == Phase::UnlistedSender { Subject::Sender } else { Subject::Recipient };
+        let mut out = Output { log: &mut log, effects: &mut effects, held: state.held };
+        let mut context = self.context(plan, facts, ask, subject, Prefixes::default(), &mut out);
+        match phase {
+            Phase::SenderSyntax | Phase::RecipientSyntax => {
+                let refused = bad_address(&mut context, phase == Phase::SenderSyntax)?;
+                self.decision.log.append(&mut log);
+                if let Some(rejection) = refused {
+                    self.decision.rejection = Some(rejection);
+                    self.over = true;
+                }
+                return Ok(());
+            }
+            Phase::Settle => {
+                if let Some(refusal) = self.defer_if_permit.take() {
+                    self.refuse(plan, refusal, Prefixes::default());
+                }
+                return Ok(());
+            }
+            _ if state.discard => return Ok(()),
+            Phase::UnlistedSender if self.sender_checked => return Ok(()),
+            Phase::UnlistedRecipient if self.recipient_checked => return Ok(()),
+            _ => {}
+        }
+        let step = check_unlisted(&mut context, subject)?;
+        self.decision.log.append(&mut log);
+        if let Step::Reject(refusal) | Step::Abort(refusal) = step {
+            self.refuse(plan, refusal, Prefixes::default());
+        }
+        Ok(())
+    }
+
+    fn context<'a, 'b>(
+        &self,
+        plan: &'a Plan,
+        facts: &'a Facts,
+        ask: &'a mut Ask<'b>,
+        subject: Subject,
+        prefixes: Prefixes,
+        out: &'a mut Output<'_>,
+    ) -> Context<'a, 'b> {
+        Context {
+            plan,
+            facts,
+            ask,
+            moment: self.moment,
+            subject,
+            warn: prefixes.warn,
+            eager: self.eager,
+            log: out.log,
+            effects: out.effects,
+            held: out.held,
+            sleeps: self.sleeps,
+        }
+    }
+
+    /// One element of the innermost list.
+    fn advance(
+        &mut self,
+        plan: &Plan,
+        facts: &Facts,
+        state: &mut PolicyState,
+        ask: &mut Ask<'_>,
+    ) -> Result<(), Suspend> {
+        let both = self.defer_if_permit.is_some() && self.defer_if_reject.is_some();
+        if state.discard || both {
+            self.leave_list(state);
+            return Ok(());
+        }
+        let Some(frame) = self.frames.last_mut() else { return Ok(()) };
+        let list = frame.list.clone();
+        let subject = frame.subject;
+        let Some(item) = list.items.get(frame.index) else {
+            self.frames.pop();
+            self.after_item(state);
+            return Ok(());
+        };
+        if let Kind::Prefix(prefix) = item.kind {
+            match prefix {
+                Prefix::Warn => frame.prefixes.warn = true,
+                Prefix::Disconnect => frame.prefixes.disconnect = true,
+                Prefix::NoCount => frame.prefixes.no_count = true,
+            }
+            frame.index += 1;
+            return Ok(());
+        }
+        let prefixes = self.prefixes();
+        let (mut log, mut effects) = (Vec::new(), Vec::new());
+        let mut out = Output { log: &mut log, effects: &mut effects, held: state.held };
+        let mut context = self.context(plan, facts, ask, subject, prefixes, &mut out);
+        let step = check_item(&mut context, item, self.phase)?;
+        if let (Step::Permit(permit) | Step::Discard(permit), None) = (&step, &self.defer_if_permit) {
+            log_permit(&mut context, permit)?;
+        }
+        warn_of_ignored(&step, item, &list, &self.frames, prefixes, &mut log);
+        let is_sleep = matches!(&item.kind, Kind::Check(entry, _) if entry.name == "sleep");
+        self.sleeps += u32::from(is_sleep);
+        self.decision.log.append(&mut log);
+        state.held |= effects.contains(&Effect::Hold);
+        self.decision.effects.append(&mut effects);
+        self.mark_checked(item, prefixes);
+        self.apply(step, item, &list.name, plan, state);
+        Ok(())
+    }
+
+    /// The prefixes of all levels.
+    fn prefixes(&self) -> Prefixes {
+        self.frames.iter().fold(Prefixes::default(), |sum, frame| Prefixes {
+            warn: sum.warn || frame.prefixes.warn,
+            disconnect: sum.disconnect || frame.prefixes.disconnect,
+            no_count: sum.no_count || frame.prefixes.no_count,
+        })
+    }
+
+    /// Explicit unlisted checks stand in for the implicit ones, unless they only warn.
+    fn mark_checked(&mut self, item: &Item, prefixes: Prefixes) {
+        if let Kind::Check(entry, _) = &item.kind {
+            self.sender_checked |= entry.name == "reject_unlisted_sender" && !prefixes.warn;
+            self.recipient_checked |= entry.name == "reject_unlisted_recipient" && !prefixes.warn;
+        }
+    }
+
+    fn apply(&mut self, step: Step, item: &Item, list: &Arc<str>, plan: &Plan, state: &mut PolicyState) {
+        let prefixes = self.prefixes();
+        let mut outcome = Outcome::Dunno;
+        match step {
+            Step::Dunno => self.after_item(state),
+            Step::Permit(_) => {
+                outcome = Outcome::Permit;
+                self.leave_with_permit(plan, state);
+            }
+            Step::Discard(_) => {
+                state.discard = true;
+                outcome = Outcome::Permit;
+                self.leave_list(state);
+            }
+            Step::DeferIfPermit(refusal) => {
+                if prefixes.warn {
+                    self.refuse(plan, refusal, prefixes);
+                } else if self.defer_if_permit.is_none() {
+                    self.defer_if_permit = Some(refusal);
+                }
+                self.after_item(state);
+            }
+            Step::DeferIfReject(refusal) => {
+                self.defer_if_reject.get_or_insert(refusal);
+                self.after_item(state);
+            }
+            Step::Reject(refusal) | Step::Abort(refusal) => {
+                if self.refuse(plan, refusal, prefixes) {
+                    outcome = Outcome::Reject(self.decision.rejection.clone().unwrap_or_else(no_rejection));
+                } else {
+                    self.after_item(state);
+                }
+            }
+            Step::HangUp => {
+                self.decision.hang_up = true;
+                self.over = true;
+            }
+            Step::Enter(inner, subject, guard) => {
+                if self.frames.len() > RECURSION_LIMIT {
+                    let text = format!("restriction list {} causes unreasonable recursion", inner.name);
+                    self.decision.log.push(LogEntry::Warning(text));
+                    self.refuse(plan, Refusal::server_error(), Prefixes::default());
+                } else {
+                    self.frames.push(Frame { list: inner, index: 0, subject, guard, prefixes: Prefixes::default() });
+                }
+            }
+        }
+        self.trace(list, item, outcome);
+    }
+
+    fn trace(&mut self, list: &Arc<str>, item: &Item, outcome: Outcome) {
+        let step = TraceStep { list: list.clone(), restriction: item.text.clone(), outcome };
+        self.decision.trace.steps.push(step);
+    }
+
+    /// The element is done without a verdict.
+    fn after_item(&mut self, state: &mut PolicyState) {
+        match self.frames.last_mut() {
+            Some(frame) => {
+                frame.index += 1;
+                frame.prefixes = Prefixes::default();
+            }
+            None => self.end_phase(state),
+        }
+    }
+
+    /// The list and all lists around it are done.
+    fn leave_list(&mut self, state: &mut PolicyState) {
+        self.frames.clear();
+        self.end_phase(state);
+    }
+
+    /// A permit goes outwards until a guard stops it.
+    fn leave_with_permit(&mut self, plan: &Plan, state: &mut PolicyState) {
+        while let Some(frame) = self.frames.pop() {
+            match frame.guard {
+                Guard::None => {}
+                Guard::OkIgnored => {
+                    self.after_item(state);
+                    return;
+                }
+                Guard::OkForbidden(restriction) => {
+                    self.forbid_ok(restriction, &frame.list.name);
+                    self.refuse(plan, Refusal::server_error(), Prefixes::default());
+                    return;
+                }
+            }
+        }
+        self.end_phase(state);
+    }
+
+    fn forbid_ok(&mut self, restriction: &str, name: &str) {
+        for text in crate::action::ok_forbidden(restriction, name) {
+            self.decision.log.push(LogEntry::Warning(text));
+        }
+    }
+
+    fn end_phase(&mut self, state: &mut PolicyState) {
+        match self.phase.take() {
+            Some(Phase::Client) => state.after_client.clone_from(&self.defer_if_permit),
+            Some(Phase::Helo) => state.after_helo.clone_from(&self.defer_if_permit),
+            Some(Phase::Sender) => state.after_sender.clone_from(&self.defer_if_permit),
+            _ => {}
+        }
+    }
+
+    /// Refuse, or log that it would have been; `true` when the evaluation is over.
+    fn refuse(&mut self, plan: &Plan, mut refusal: Refusal, prefixes: Prefixes) -> bool {
+        let hard = matches!(refusal.class, ErrorClass::Software | ErrorClass::Resource | ErrorClass::Data);
+        let warn = prefixes.warn && !hard;
+        if !refusal.is_sendable() {
+            let text = format!("bad SMTP reply code {} in \"{}\"", refusal.code, refusal.text);
+            self.decision.log.push(LogEntry::Warning(text));
+            refusal = Refusal { text: "Service unavailable".into(), ..Refusal::new(450, (7, 1), "") };
+        }
+        if !warn && refusal.code / 100 == 5 {
+            if let Some(softer) = self.defer_if_reject.take() {
+                refusal = softer;
+            }
+        }
+        if warn {
+            let text = refusal.reply(plan.soft_bounce);
+            self.decision.log.push(LogEntry::Event { word: "reject_warning", text });
+            return false;
+        }
+        if prefixes.disconnect && !hard {
+            refusal.code = if refusal.code / 100 == 5 && !plan.soft_bounce { 521 } else { 421 };
+        }
+        let reply = refusal.reply(plan.soft_bounce);
+        self.decision.log.push(LogEntry::Event { word: "reject", text: reply.clone() });
+        let no_error_count = prefixes.no_count;
+        self.decision.rejection = Some(Rejection { reply, class: refusal.class, no_error_count });
+        self.frames.clear();
+        self.over = true;
+        true
+    }
+
+    fn finish_with(&mut self, plan: &Plan, refusal: Refusal) {
+        self.refuse(plan, refusal, Prefixes::default());
+    }
+}
+
+/// `permit: … action=NAME for CLASS=VALUE`, where that is wanted.
+fn log_permit(context: &mut Context<'_, '_>, permit: &Permit) -> Result<(), Suspend> {
+    if context.plan.permit_log.is_empty() {
+        return Ok(());
+    }
+    if context.plan.permit_log.matches(&permit.action, context.ask)? != Matched::Yes {
+        return Ok(());
+    }
+    let name = context.subject_name(permit.subject)?;
+    let mut text = format!("action={} for {}={name}", permit.action, permit.subject.class());
+    if let Some(table) = &permit.table {
+        text.push_str(" from ");
+        text.push_str(table);
+    }
+    context.log.push(LogEntry::Event { word: "permit", text });
+    Ok(())
+}
+
+/// A stand-in where a rejection must exist.
+fn no_rejection() -> Rejection {
+    Rejection { reply: "451 4.3.0 Internal error".into(), class: ErrorClass::Software, no_error_count: false }
+}
+
+/// What is due at this moment.
+fn phases(plan: &Plan, facts: &Facts, moment: Moment) -> Vec<Phase> {
+    let mut due = Vec::with_capacity(9);
+    let sender_syntax = facts.sender.as_ref().is_some_and(|sender| !sender.is_empty());
+    match moment {
+        Moment::Connect if !plan.delay_reject => due.push(Phase::Client),
+        Moment::Helo if !plan.delay_reject => due.push(Phase::Helo),
+        Moment::Mail => {
+            if sender_syntax {
+                due.push(Phase::SenderSyntax);
+            }
+            if !plan.delay_reject {
+                push_sender(plan, &mut due);
+            }
+        }
+        Moment::Connect | Moment::Helo => {}
+        Moment::Rcpt | Moment::Vrfy => {
+            if moment == Moment::Rcpt {
+                due.push(Phase::RecipientSyntax);
+            }
+            let postmaster = facts.recipient.as_ref().is_some_and(|it| it.eq_ignore_ascii_case("postmaster"));
+            if !postmaster {
+                push_recipient(plan, facts, &mut due);
+            }
+        }
+        Moment::Etrn => {
+            if plan.delay_reject {
+                due.push(Phase::Client);
+                due.extend(facts.helo.is_some().then_some(Phase::Helo));
+            }
+            due.extend([Phase::Etrn, Phase::Settle]);
+        }
+        Moment::Data => due.extend([Phase::Data, Phase::Settle]),
+        Moment::EndOfData => due.extend([Phase::EndOfData, Phase::Settle]),
+    }
+    due
+}
+
+fn push_sender(plan: &Plan, due: &mut Vec<Phase>) {
+    due.push(Phase::Sender);
+    if plan.reject_unlisted_sender && plan.check_unlisted {
+        due.push(Phase::UnlistedSender);
+    }
+}
+
+fn push_recipient(plan: &Plan, facts: &Facts, due: &mut Vec<Phase>) {
+    if plan.delay_reject {
+        due.push(Phase::Client);
+        due.extend(facts.helo.is_some().then_some(Phase::Helo));
+        if facts.sender.is_some() {
+            push_sender(plan, due);
+        }
+    }
+    let [first, second] =
+        if plan.relay_first { [Phase::Relay, Phase::Recipient] } else { [Phase::Recipient, Phase::Relay] };
+    due.extend([first, second, Phase::Settle]);
+    if plan.reject_unlisted_recipient && plan.check_unlisted {
+        due.push(Phase::UnlistedRecipient);
+    }
+}
+
+/// Refuse addresses that mail cannot be sent to.
+fn bad_address(context: &mut Context<'_, '_>, is_sender: bool) -> Result<Option<Rejection>, Suspend> {
+    let facts = context.facts;
+    let (address, command) = match is_sender {
+        true => (facts.sender.as_deref(), "MAIL"),
+        false => (facts.recipient.as_deref(), "RCPT"),
+    };
+    let Some(address) = address.filter(|address| !address.is_empty()) else { return Ok(None) };
+    let sender = facts.sender.as_deref().filter(|_| !is_sender).unwrap_or_default();
+    let resolved = match context.resolve(sender, address)? {
+        Ok(resolved) => resolved,
+        // The lists will say so, if they look at it at all.
+        Err(_) => return Ok(None),
+    };
+    if !resolved.flags.error {
+        return Ok(None);
+    }
+    let client = context.client_text()?;
+    let shown = crate::address::syntax::quoted(address);
+    context.warning(format!("Illegal address syntax from {client} in {command} command: <{shown}>"));
+    let reply = match is_sender {
+        true => "501 5.1.7 Bad sender address syntax",
+        false => "501 5.1.3 Bad recipient address syntax",
+    };
+    Ok(Some(Rejection { reply: reply.into(), class: ErrorClass::Protocol, no_error_count: false }))
+}
+
+/// Run one element.
+fn check_item(context: &mut Context<'_, '_>, item: &Item, phase: Option<Phase>) -> Result<Step, Suspend> {
+    match &item.kind {
+        Kind::Check(entry, arg) => (entry.check)(context, arg),
+        Kind::Class(class) => match context.plan.classes.get(*class) {
+            Some(list) => Ok(Step::Enter(list.clone(), context.subject, Guard::None)),
+            None => Ok(Step::Abort(Refusal::server_error())),
+        },
+        Kind::Bare(table) => check_bare(context, item, &Arg::Table(table.clone()), phase),
+        Kind::Prefix(_) => Ok(Step::Dunno),
+        Kind::Broken(problem) => {
+            context.warning(problem.warning());
+            if matches!(problem, Problem::NeedsDomain { .. }) {
+                return Ok(Step::Dunno);
+            }
+            Ok(Step::Abort(Refusal::server_error()))
+        }
+    }
+}
+
+/// `type:name` by itself: the list says what is looked up.
+fn check_bare(context: &mut Context<'_, '_>, item: &Item, arg: &Arg, phase: Option<Phase>) -> Result<Step, Suspend> {
+    let name = match phase {
+        Some(Phase::Client) => "check_client_access",
+        Some(Phase::Helo) => "check_helo_access",
+        Some(Phase::Sender) => "check_sender_access",
+        Some(Phase::Relay | Phase::Recipient) => "check_recipient_access",
+        Some(Phase::Etrn) => "check_etrn_access",
+        _ => "",
+    };
+    match find_restriction(name) {
+        Some(entry) => (entry.check)(context, arg),
+        None => {
+            let class = context.subject.class();
+            context.warning(format!(
+                "specify one of (check_client_access, check_reverse_client_hostname_access, check_helo_access, \
+                 check_sender_access, check_recipient_access, check_etrn_access) before {class} restriction \"{}\"",
+                item.text
+            ));
+            Ok(Step::Abort(Refusal::server_error()))
+        }
+    }
+}
+
+/// What stands behind `permit`, `reject` or `defer` is never reached.
+fn warn_of_ignored(
+    step: &Step,
+    item: &Item,
+    list: &List,
+    frames: &[Frame],
+    prefixes: Prefixes,
+    log: &mut Vec<LogEntry>,
+) {
+    let Kind::Check(entry, _) = &item.kind else { return };
+    if prefixes.warn || !matches!(entry.name, "permit" | "reject" | "defer") {
+        return;
+    }
+    if !matches!(step, Step::Permit(_) | Step::Reject(_)) {
+        return;
+    }
+    let index = frames.last().map_or(0, |frame| frame.index);
+    if let Some(next) = list.items.get(index + 1) {
+        let next = next.text.split(' ').next().unwrap_or_default();
+        log.push(LogEntry::Warning(format!("restriction `{next}' after `{}' is ignored", entry.name)));
+    }
+}
+
+/// Run ahead of the client: leave every question that can be seen with these facts pending in the ledger. Nothing is
+/// decided, logged or changed.
+pub fn speculate(
+    plan: &Plan,
+    moment: Moment,
+    facts: &Facts,
+    state: &PolicyState,
+    ledger: &mut Ledger,
+    world: &mut dyn World,
+) {
+    let mut evaluation = Evaluation::start(Moment::Rcpt, "RCPT");
+    evaluation.eager = true;
+    evaluation.started = true;
+    let mut due = Vec::new();
+    match moment {
+        Moment::Connect | Moment::Helo | Moment::Mail | Moment::Rcpt => push_recipient(plan, facts, &mut due),
+        Moment::Etrn | Moment::Vrfy | Moment::Data | Moment::EndOfData => return,
+    }
+    if facts.recipient.is_none() {
+        due.retain(|phase| *phase != Phase::UnlistedRecipient);
+    }
+    evaluation.phases = due;
+    let mut state = state.clone();
+    let mut ask = Ask { ledger, world };
+    let _ = evaluation.run(plan, facts, &mut state, &mut ask);
+}

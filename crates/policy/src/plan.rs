@@ -1,0 +1,462 @@
+//! The compiled access policy of one smtpd service: lists, classes, codes, maps, and what is wrong with them.
+
+use crate::address::{AddressMaps, Routing};
+use crate::match_list::{ListKind, MatchList, parent_style};
+use crate::restriction::{
+    DnsblReplies, Input, Item, Kind, List, Prefix, Problem, Words, is_reply_template, parse, restrictions,
+};
+use crate::settings::{Settings, elements, words};
+use crate::tables::TableRegistry;
+use config::{Diagnostic, Span};
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Restrictions that close the relay when one of them is in the relay or recipient list.
+const RELAY_CLOSERS: [&str; 5] =
+    ["reject_unauth_destination", "defer_unauth_destination", "reject", "defer", "defer_if_permit"];
+
+/// The lists, in the order of a transaction.
+#[derive(Clone, Debug)]
+pub(crate) struct Lists {
+    pub client: Arc<List>,
+    pub helo: Arc<List>,
+    pub sender: Arc<List>,
+    pub relay: Arc<List>,
+    pub recipient: Arc<List>,
+    pub data: Arc<List>,
+    pub end_of_data: Arc<List>,
+    pub etrn: Arc<List>,
+}
+
+/// Reply codes.
+#[derive(Clone, Debug)]
+pub(crate) struct Codes {
+    pub access_reject: u16,
+    pub access_defer: u16,
+    pub reject: u16,
+    pub defer: u16,
+    pub relay_domains: u16,
+    pub maps_rbl: u16,
+    pub invalid_hostname: u16,
+    pub non_fqdn: u16,
+    pub unknown_address: u16,
+    pub unknown_client: u16,
+    pub unknown_hostname: u16,
+    pub multi_recipient_bounce: u16,
+    pub plaintext: u16,
+    pub unknown_local: u16,
+    pub unknown_relay: u16,
+    pub unknown_alias: u16,
+    pub unknown_mailbox: u16,
+}
+
+/// Maps that make an address known.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownMaps {
+    pub recipient_canonical: AddressMaps,
+    pub sender_canonical: AddressMaps,
+    pub canonical: AddressMaps,
+    pub virtual_alias: AddressMaps,
+    pub local: AddressMaps,
+    pub mailbox: AddressMaps,
+    pub relay: AddressMaps,
+}
+
+/// A compiled policy.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub(crate) lists: Lists,
+    pub(crate) classes: Vec<Arc<List>>,
+    pub(crate) class_names: HashMap<Arc<str>, usize>,
+    pub(crate) codes: Codes,
+    pub(crate) known: KnownMaps,
+    pub(crate) login_maps: AddressMaps,
+    pub(crate) dnsbl: DnsblReplies,
+    pub(crate) mynetworks: MatchList,
+    pub(crate) mx_backup_networks: MatchList,
+    pub(crate) permit_log: MatchList,
+    pub(crate) interfaces: Vec<IpAddr>,
+    pub(crate) null_access_key: String,
+    pub(crate) server_name: String,
+    pub(crate) rr_limit: usize,
+    pub(crate) inet_v4: bool,
+    pub(crate) inet_v6: bool,
+    pub(crate) delay_reject: bool,
+    pub(crate) relay_first: bool,
+    pub(crate) reject_unlisted_sender: bool,
+    pub(crate) reject_unlisted_recipient: bool,
+    pub(crate) check_unlisted: bool,
+    pub(crate) soft_bounce: bool,
+    pub(crate) untrusted_routing: bool,
+    pub(crate) access_parents: bool,
+    pub(crate) sasl_enabled: bool,
+    pub(crate) proxy_filter: bool,
+    pub(crate) client_port_logging: bool,
+    pub(crate) defer_unknown_address: bool,
+    pub(crate) defer_unknown_helo: bool,
+    pub(crate) routing: Routing,
+}
+
+impl Plan {
+    /// Compile the policy of a service. All problems are reported at once; with an error among them the plan must
+    /// not be used.
+    pub fn compile(settings: &dyn Settings, tables: &mut TableRegistry) -> (Self, Vec<Diagnostic>) {
+        Compiler { settings, tables, problems: Vec::new(), classes: HashMap::new() }.compile()
+    }
+
+    /// Rewriting, classes and transports.
+    pub fn routing(&self) -> &Routing {
+        &self.routing
+    }
+
+    /// Are client, helo and sender lists evaluated at RCPT TO only (`smtpd_delay_reject`)?
+    pub fn delays_reject(&self) -> bool {
+        self.delay_reject
+    }
+
+    /// Can look-ups be started as soon as this input is known?
+    pub fn asks_about(&self, input: Input) -> bool {
+        let lists =
+            [&self.lists.client, &self.lists.helo, &self.lists.sender, &self.lists.relay, &self.lists.recipient];
+        let asks = |item: &Item| match &item.kind {
+            Kind::Check(entry, _) => entry.asks_dns && entry.needs.contains(&input),
+            _ => false,
+        };
+        lists.into_iter().chain(&self.classes).any(|list| list.items.iter().any(asks))
+    }
+}
+
+struct Compiler<'a> {
+    settings: &'a dyn Settings,
+    tables: &'a mut TableRegistry,
+    problems: Vec<Diagnostic>,
+    classes: HashMap<Arc<str>, usize>,
+}
+
+impl Compiler<'_> {
+    fn compile(mut self) -> (Plan, Vec<Diagnostic>) {
+        let classes = self.restriction_classes();
+        let lists = self.lists();
+        let codes = self.codes();
+        let settings = self.settings;
+        let (routing, found) = Routing::compile(settings, self.tables);
+        self.problems.extend(found);
+        let dnsbl = self.dnsbl(codes.maps_rbl);
+        let hosts = |name| ListKind::Hosts { parents: parent_style(settings, name) };
+        let protocols = settings.get("inet_protocols").to_ascii_lowercase();
+        let protocol = |name| protocols.contains("all") || protocols.contains(name) || protocols.trim().is_empty();
+        let overrides = settings.get("receive_override_options");
+        let mut plan = Plan {
+            lists,
+            classes,
+            class_names: HashMap::new(),
+            codes,
+            known: self.known_maps(),
+            login_maps: self.maps("smtpd_sender_login_maps"),
+            dnsbl,
+            mynetworks: self.match_list("mynetworks", hosts("mynetworks")),
+            mx_backup_networks: self.match_list("permit_mx_backup_networks", hosts("permit_mx_backup_networks")),
+            permit_log: self.match_list("smtpd_log_access_permit_actions", ListKind::Strings),
+            interfaces: settings.interface_addresses(),
+            null_access_key: settings.get("smtpd_null_access_lookup_key"),
+            server_name: settings.get("myhostname"),
+            rr_limit: settings.int("dns_rr_list_limit").and_then(|n| usize::try_from(n).ok()).unwrap_or(100),
+            inet_v4: protocol("ipv4"),
+            inet_v6: protocol("ipv6"),
+            delay_reject: settings.bool("smtpd_delay_reject"),
+            relay_first: settings.bool("smtpd_relay_before_recipient_restrictions"),
+            reject_unlisted_sender: settings.bool("smtpd_reject_unlisted_sender"),
+            reject_unlisted_recipient: settings.bool("smtpd_reject_unlisted_recipient"),
+            check_unlisted: !words(&overrides).any(|word| word == "no_unknown_recipient_checks"),
+            soft_bounce: settings.bool("soft_bounce"),
+            untrusted_routing: settings.bool("allow_untrusted_routing"),
+            access_parents: parent_style(settings, "smtpd_access_maps"),
+            sasl_enabled: settings.bool("smtpd_sasl_auth_enable"),
+            proxy_filter: !settings.get("smtpd_proxy_filter").trim().is_empty(),
+            client_port_logging: settings.bool("smtpd_client_port_logging"),
+            defer_unknown_address: self.tempfail_action("unknown_address_tempfail_action"),
+            defer_unknown_helo: self.tempfail_action("unknown_helo_hostname_tempfail_action"),
+            routing,
+        };
+        plan.class_names = std::mem::take(&mut self.classes);
+        if !settings.get("smtpd_dns_reply_filter").trim().is_empty() {
+            let problem = Diagnostic::warning("not-supported", "smtpd_dns_reply_filter is not supported yet");
+            self.problems.push(problem.at(settings.origin("smtpd_dns_reply_filter")));
+        }
+        self.check_relay(&plan);
+        (plan, self.problems)
+    }
+
+    fn maps(&mut self, name: &str) -> AddressMaps {
+        AddressMaps::compile(name, self.settings, self.tables)
+    }
+
+    fn match_list(&mut self, name: &str, kind: ListKind) -> MatchList {
+        let (list, found) = MatchList::compile(name, kind, self.settings, self.tables);
+        self.problems.extend(found);
+        list
+    }
+
+    fn known_maps(&mut self) -> KnownMaps {
+        KnownMaps {
+            recipient_canonical: self.maps("recipient_canonical_maps"),
+            sender_canonical: self.maps("sender_canonical_maps"),
+            canonical: self.maps("canonical_maps"),
+            virtual_alias: self.maps("virtual_alias_maps"),
+            local: self.maps("local_recipient_maps"),
+            mailbox: self.maps("virtual_mailbox_maps"),
+            relay: self.maps("relay_recipient_maps"),
+        }
+    }
+
+    fn restriction_classes(&mut self) -> Vec<Arc<List>> {
+        let names = elements(&self.settings.get("smtpd_restriction_classes"));
+        for (number, name) in names.iter().enumerate() {
+            self.classes.insert(name.as_str().into(), number);
+        }
+        let mut lists = Vec::with_capacity(names.len());
+        for name in &names {
+            let text = self.settings.user_parameter(name).filter(|text| !text.trim().is_empty());
+            if text.is_none() {
+                let problem =
+                    Diagnostic::error("undefined-class", format!("restriction class `{name}' needs a definition"))
+                        .at(self.settings.origin("smtpd_restriction_classes"))
+                        .help(format!("add a line \"{name} = …\" with the restrictions it stands for"));
+                self.problems.push(problem);
+            }
+            lists.push(self.list(name, &text.unwrap_or_default()));
+        }
+        lists
+    }
+
+    fn lists(&mut self) -> Lists {
+        let mut list = |name: &str| {
+            let text = self.settings.get(name);
+            self.list(name, &text)
+        };
+        Lists {
+            client: list("smtpd_client_restrictions"),
+            helo: list("smtpd_helo_restrictions"),
+            sender: list("smtpd_sender_restrictions"),
+            relay: list("smtpd_relay_restrictions"),
+            recipient: list("smtpd_recipient_restrictions"),
+            data: list("smtpd_data_restrictions"),
+            end_of_data: list("smtpd_end_of_data_restrictions"),
+            etrn: list("smtpd_etrn_restrictions"),
+        }
+    }
+
+    fn list(&mut self, name: &str, text: &str) -> Arc<List> {
+        let span = self.settings.origin(name);
+        let mut words = Words { classes: &self.classes, tables: Some(self.tables), span: span.clone() };
+        let items = parse(text, &mut words);
+        for item in &items {
+            if let Some(problem) = self.judge_item(name, item) {
+                self.problems.push(problem.at(span.clone()));
+            }
+        }
+        self.judge_order(name, &items, span);
+        Arc::new(List { name: name.into(), items })
+    }
+
+    fn judge_item(&self, list: &str, item: &Item) -> Option<Diagnostic> {
+        match &item.kind {
+            Kind::Broken(problem) => Some(self.judge_problem(list, problem)),
+            Kind::Bare(table) if list.contains("data_restrictions") => {
+                let message = format!("{list}: \"{}\" does not say what to look up", table.spec);
+                Some(Diagnostic::error("bare-table", message).help(
+                    "specify one of (check_client_access, check_reverse_client_hostname_access, check_helo_access, \
+                     check_sender_access, check_recipient_access, check_etrn_access) before it",
+                ))
+            }
+            Kind::Check(entry, _) => {
+                let word = item.text.split(' ').next().unwrap_or_default();
+                if entry.name == "permit_mx_backup" {
+                    let message =
+                        format!("{list}: support for restriction \"{}\" will be removed from Postfix", entry.name);
+                    return Some(
+                        Diagnostic::warning("deprecated-name", message).help("instead, specify \"relay_domains\""),
+                    );
+                }
+                entry.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(word)).then(|| {
+                    let message = format!("{list}: \"{word}\" is an old name of \"{}\"", entry.name);
+                    Diagnostic::warning("deprecated-name", message).help(format!("write \"{}\"", entry.name))
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn judge_problem(&self, list: &str, problem: &Problem) -> Diagnostic {
+        let code = match problem {
+            Problem::Unknown(name) => {
+                let found = Diagnostic::error("unknown-restriction", format!("{list}: {}", problem.warning()));
+                return match self.nearest(name) {
+                    Some(near) => found.help(format!("did you mean \"{near}\"?")),
+                    None => found,
+                };
+            }
+            Problem::Removed { instead, .. } => {
+                let found = Diagnostic::error("removed-restriction", format!("{list}: {}", problem.warning()));
+                return found.help(format!("instead, specify {instead}"));
+            }
+            Problem::NeedsDomain { .. } => {
+                return Diagnostic::warning("bad-argument", format!("{list}: {}", problem.warning()));
+            }
+            Problem::BadFilter { .. } => "bad-dnsbl-filter",
+            Problem::NotYet(_) => "not-supported",
+            Problem::NeedsTable { .. } | Problem::NeedsNumber => "bad-argument",
+        };
+        Diagnostic::error(code, format!("{list}: {}", problem.warning()))
+    }
+
+    /// The known name that is most like this one.
+    fn nearest(&self, name: &str) -> Option<String> {
+        let name = name.to_ascii_lowercase();
+        let known = restrictions().flat_map(|entry| std::iter::once(&entry.name).chain(entry.aliases).copied());
+        let others = ["warn_if_reject", "check_policy_service", "disconnect_if_reject", "no_error_count"];
+        let classes = self.classes.keys().map(AsRef::as_ref);
+        let best = known.chain(others).chain(classes).map(|known| (distance(&name, known), known)).min()?;
+        (best.0 <= 2 + name.len() / 8).then(|| best.1.to_owned())
+    }
+
+    fn judge_order(&mut self, list: &str, items: &[Item], span: Option<Span>) {
+        let mut warned = false;
+        for pair in items.windows(2) {
+            let ends =
+                matches!(&pair[0].kind, Kind::Check(entry, _) if ["permit", "reject", "defer"].contains(&entry.name));
+            if ends && !warned {
+                let message = format!("{list}: restriction `{}' after `{}' is ignored", pair[1].text, pair[0].text);
+                self.problems.push(
+                    Diagnostic::warning("unreachable-restriction", message)
+                        .at(span.clone())
+                        .help(format!("move \"{}\" to the end of the list, or remove what follows", pair[0].text)),
+                );
+                return;
+            }
+            warned = matches!(pair[0].kind, Kind::Prefix(Prefix::Warn));
+        }
+    }
+
+    fn codes(&mut self) -> Codes {
+        let mut code = |name: &str, default| self.code(name, default);
+        Codes {
+            access_reject: code("access_map_reject_code", 554),
+            access_defer: code("access_map_defer_code", 450),
+            reject: code("reject_code", 554),
+            defer: code("defer_code", 450),
+            relay_domains: code("relay_domains_reject_code", 554),
+            maps_rbl: code("maps_rbl_reject_code", 554),
+            invalid_hostname: code("invalid_hostname_reject_code", 501),
+            non_fqdn: code("non_fqdn_reject_code", 504),
+            unknown_address: code("unknown_address_reject_code", 450),
+            unknown_client: code("unknown_client_reject_code", 450),
+            unknown_hostname: code("unknown_hostname_reject_code", 450),
+            multi_recipient_bounce: code("multi_recipient_bounce_reject_code", 550),
+            plaintext: code("plaintext_reject_code", 450),
+            unknown_local: code("unknown_local_recipient_reject_code", 550),
+            unknown_relay: code("unknown_relay_recipient_reject_code", 550),
+            unknown_alias: code("unknown_virtual_alias_reject_code", 550),
+            unknown_mailbox: code("unknown_virtual_mailbox_reject_code", 550),
+        }
+    }
+
+    fn code(&mut self, name: &str, default: u16) -> u16 {
+        let value = self.settings.get(name);
+        match value.trim().parse() {
+            Ok(code) if (400..600).contains(&code) => code,
+            _ => {
+                let message = format!("{name}: \"{}\" is not a reply code between 400 and 599", value.trim());
+                let problem = Diagnostic::error("bad-reply-code", message).at(self.settings.origin(name));
+                self.problems.push(problem.help(format!("the default is {default}")));
+                default
+            }
+        }
+    }
+
+    fn tempfail_action(&mut self, name: &str) -> bool {
+        let value = self.settings.get(name);
+        match value.trim().to_ascii_lowercase().as_str() {
+            "defer" => true,
+            "defer_if_permit" => false,
+            _ => {
+                let message = format!("bad configuration: {name} = {}", value.trim());
+                let problem = Diagnostic::error("bad-tempfail-action", message).at(self.settings.origin(name));
+                self.problems.push(problem.help("write \"defer\" or \"defer_if_permit\""));
+                false
+            }
+        }
+    }
+
+    fn dnsbl(&mut self, code: u16) -> DnsblReplies {
+        let default = self.settings.get("default_rbl_reply");
+        if !is_reply_template(&default) {
+            let message = format!("default_rbl_reply: \"{default}\" does not start with a 4xx or 5xx reply code");
+            let problem = Diagnostic::error("bad-rbl-reply", message).at(self.settings.origin("default_rbl_reply"));
+            self.problems.push(problem.help("start it with $rbl_code"));
+        }
+        DnsblReplies {
+            default,
+            maps: self.maps("rbl_reply_maps"),
+            filter: self.settings.get("smtpd_expansion_filter"),
+            code,
+        }
+    }
+
+    /// Refuse a configuration that would relay for strangers.
+    fn check_relay(&mut self, plan: &Plan) {
+        let closed = [&plan.lists.relay, &plan.lists.recipient]
+            .into_iter()
+            .any(|list| closes_relay(plan, list, &mut HashSet::new()));
+        if !closed {
+            let message = "in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one \
+                           working instance of: reject_unauth_destination, defer_unauth_destination, reject, defer, \
+                           defer_if_permit or check_relay_domains";
+            let problem = Diagnostic::error("open-relay", message).at(self.settings.origin("smtpd_relay_restrictions"));
+            let help = "write \"smtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenticated, \
+                        defer_unauth_destination\"";
+            self.problems.push(problem.help(help));
+        }
+    }
+}
+
+fn closes_relay(plan: &Plan, list: &List, visited: &mut HashSet<usize>) -> bool {
+    let mut warned = false;
+    for item in &list.items {
+        match &item.kind {
+            Kind::Prefix(Prefix::Warn) => {
+                warned = true;
+                continue;
+            }
+            Kind::Prefix(_) => continue,
+            _ if warned => {}
+            Kind::Check(entry, _) if entry.name == "permit" => return false,
+            Kind::Check(entry, _) if RELAY_CLOSERS.contains(&entry.name) => return true,
+            Kind::Broken(Problem::Removed { name: "check_relay_domains", .. }) => return true,
+            Kind::Class(class) => {
+                if visited.insert(*class) && closes_relay(plan, &plan.classes[*class], visited) {
+                    return true;
+                }
+            }
+            _ => {}
+        }
+        warned = false;
+    }
+    false
+}
+
+/// The number of insertions, deletions and changes between two words.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let change = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

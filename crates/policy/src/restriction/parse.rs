@@ -1,0 +1,191 @@
+//! Restriction lists as text to items: names, arguments, prefixes, classes, bare tables. The same parser reads
+//! `main.cf` lists and table values; what is wrong becomes an item that refuses with 451 when it is reached.
+
+use super::dnsbl::Dnsbl;
+use super::{Argument, Restriction, find_restriction};
+use crate::settings::elements;
+use crate::tables::{Table, TableRegistry, is_table};
+use config::Span;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A restriction's argument.
+#[derive(Clone, Debug)]
+pub(crate) enum Arg {
+    None,
+    Table(Table),
+    Seconds(u32),
+    Domain(Arc<Dnsbl>),
+}
+
+/// What changes how the next restriction counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Prefix {
+    /// Log instead of refusing.
+    Warn,
+    /// A refusal closes the connection (421, 521).
+    Disconnect,
+    /// A refusal does not count against the error limits.
+    NoCount,
+}
+
+impl Prefix {
+    pub fn find(name: &str) -> Option<Self> {
+        [("warn_if_reject", Self::Warn), ("disconnect_if_reject", Self::Disconnect), ("no_error_count", Self::NoCount)]
+            .into_iter()
+            .find_map(|(word, prefix)| name.eq_ignore_ascii_case(word).then_some(prefix))
+    }
+}
+
+/// What is wrong with an element.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Problem {
+    Unknown(String),
+    Removed { name: &'static str, instead: &'static str },
+    NeedsTable { name: &'static str, argument: String },
+    NeedsDomain { name: &'static str },
+    BadFilter { name: &'static str, argument: String, why: String },
+    NeedsNumber,
+    NotYet(String),
+}
+
+impl Problem {
+    /// The text of the warning when it is reached at run time.
+    pub fn warning(&self) -> String {
+        match self {
+            Self::Unknown(name) => format!("unknown smtpd restriction: \"{name}\""),
+            Self::Removed { name, instead } => format!(
+                "support for restriction \"{name}\" has been removed in Postfix 3.9; instead, specify {instead}"
+            ),
+            Self::NeedsTable { name, argument } => {
+                format!("restriction {name}: bad argument \"{argument}\": need maptype:mapname")
+            }
+            Self::NeedsDomain { name } => format!("restriction {name} requires domain name argument"),
+            Self::BadFilter { name, argument, why } => format!("restriction {name}: bad filter \"{argument}\": {why}"),
+            Self::NeedsNumber => "restriction sleep must be followed by number".into(),
+            Self::NotYet(name) => format!("restriction {name} is not supported yet"),
+        }
+    }
+}
+
+/// What an element does.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    Prefix(Prefix),
+    Check(&'static Restriction, Arg),
+    /// A restriction class, by number.
+    Class(usize),
+    /// `type:name` by itself: the access check the list implies.
+    Bare(Table),
+    Broken(Problem),
+}
+
+/// One element of a list.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    /// As written, with its argument.
+    pub text: Arc<str>,
+    pub kind: Kind,
+}
+
+/// A compiled restriction list.
+#[derive(Clone, Debug)]
+pub(crate) struct List {
+    /// The parameter, class or table entry it came from.
+    pub name: Arc<str>,
+    pub items: Vec<Item>,
+}
+
+/// What a parser may know of the rest of the configuration.
+pub(crate) struct Words<'a> {
+    pub classes: &'a HashMap<Arc<str>, usize>,
+    /// `None` when parsing a table value: tables cannot be opened any more.
+    pub tables: Option<&'a mut TableRegistry>,
+    pub span: Option<Span>,
+}
+
+const REMOVED: [(&str, &str); 3] = [
+    ("check_relay_domains", "\"reject_unauth_destination\""),
+    ("reject_maps_rbl", "\"reject_rbl_client domain-name\""),
+    ("permit_naked_ip_address", "\"permit_mynetworks\" or \"permit_sasl_authenticated\""),
+];
+
+const NOT_YET: [&str; 3] = ["check_policy_service", "reject_unverified_sender", "reject_unverified_recipient"];
+
+/// Parse a list.
+pub(crate) fn parse(text: &str, words: &mut Words<'_>) -> Vec<Item> {
+    let tokens = elements(text);
+    let mut items = Vec::with_capacity(tokens.len());
+    let mut at = 0;
+    while at < tokens.len() {
+        let (item, used) = parse_one(&tokens[at], tokens.get(at + 1).map(String::as_str), words);
+        items.push(item);
+        at += used;
+    }
+    items
+}
+
+fn parse_one(name: &str, next: Option<&str>, words: &mut Words<'_>) -> (Item, usize) {
+    let alone = |kind| (Item { text: name.into(), kind }, 1);
+    if let Some(prefix) = Prefix::find(name) {
+        return alone(Kind::Prefix(prefix));
+    }
+    if let Some(entry) = find_restriction(name) {
+        return with_argument(name, entry, next, words);
+    }
+    if is_table(name) {
+        return match words.tables.as_mut() {
+            Some(tables) => alone(Kind::Bare(tables.handle(name, words.span.clone()))),
+            None => alone(Kind::Broken(Problem::Unknown(name.into()))),
+        };
+    }
+    if let Some(class) = words.classes.get(name) {
+        return alone(Kind::Class(*class));
+    }
+    if let Some((name, instead)) = REMOVED.into_iter().find(|(old, _)| name.eq_ignore_ascii_case(old)) {
+        return alone(Kind::Broken(Problem::Removed { name, instead }));
+    }
+    if NOT_YET.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+        let takes_argument = name.eq_ignore_ascii_case(NOT_YET[0]) && next.is_some_and(|next| next.contains(':'));
+        let kind = Kind::Broken(Problem::NotYet(name.to_ascii_lowercase()));
+        return (Item { text: name.into(), kind }, if takes_argument { 2 } else { 1 });
+    }
+    alone(Kind::Broken(Problem::Unknown(name.into())))
+}
+
+fn with_argument(name: &str, entry: &'static Restriction, next: Option<&str>, words: &mut Words<'_>) -> (Item, usize) {
+    let broken = |problem, used| (Item { text: name.into(), kind: Kind::Broken(problem) }, used);
+    let arg = match entry.argument {
+        Argument::None | Argument::Restriction => {
+            return (Item { text: name.into(), kind: Kind::Check(entry, Arg::None) }, 1);
+        }
+        Argument::Table => match (next.filter(|next| is_table(next)), words.tables.as_mut()) {
+            (Some(spec), Some(tables)) => Arg::Table(tables.handle(table_spec(spec), words.span.clone())),
+            _ => {
+                let argument = next.unwrap_or(name).to_owned();
+                return broken(Problem::NeedsTable { name: entry.name, argument }, 1 + usize::from(next.is_some()));
+            }
+        },
+        Argument::Domain => match next.map(|next| (next, Dnsbl::parse(next))) {
+            Some((_, Ok(list))) => Arg::Domain(Arc::new(list)),
+            Some((argument, Err(why))) => {
+                return broken(Problem::BadFilter { name: entry.name, argument: argument.into(), why }, 2);
+            }
+            None => return broken(Problem::NeedsDomain { name: entry.name }, 1),
+        },
+        Argument::Seconds => match next.and_then(|next| next.parse().ok()) {
+            Some(seconds) => Arg::Seconds(seconds),
+            None => return broken(Problem::NeedsNumber, 1 + usize::from(next.is_some())),
+        },
+    };
+    let text = format!("{name} {}", next.unwrap_or_default()).into();
+    (Item { text, kind: Kind::Check(entry, arg) }, 2)
+}
+
+/// The table of `type:table, { search_order = … }` (check_ccert_access).
+fn table_spec(text: &str) -> &str {
+    match text.find(", {").or_else(|| text.find(",{")) {
+        Some(at) if !text.starts_with("inline:") => text[..at].trim_end(),
+        _ => text,
+    }
+}

@@ -1,0 +1,101 @@
+//! How the compiled plan reads its parameters: a small trait the program adapts its configuration to.
+
+use config::Span;
+use std::net::IpAddr;
+
+/// The parameters of one service, expanded, with defaults filled in.
+pub trait Settings {
+    /// The value of a parameter, after `$name` expansion; empty when there is neither a value nor a default.
+    fn get(&self, name: &str) -> String;
+
+    /// Where the value was written; `None` for a built-in default.
+    fn origin(&self, name: &str) -> Option<Span>;
+
+    /// The text of a `/file` pattern in a match list; `Err` holds a text for the log.
+    fn read_list_file(&self, path: &str) -> Result<String, String>;
+
+    /// The addresses this system listens on (`inet_interfaces`, with `all` resolved to what the interfaces have).
+    /// The default takes the literal addresses of the parameter only.
+    fn interface_addresses(&self) -> Vec<IpAddr> {
+        words(&self.get("inet_interfaces")).filter_map(|word| bare_address(word).parse().ok()).collect()
+    }
+
+    /// A parameter made up by the postmaster (a restriction class); `None` when it is nowhere defined.
+    fn user_parameter(&self, name: &str) -> Option<String> {
+        Some(self.get(name)).filter(|value| !value.trim().is_empty())
+    }
+
+    /// A yes/no parameter; anything but `yes` is no.
+    fn bool(&self, name: &str) -> bool {
+        self.get(name).trim().eq_ignore_ascii_case("yes")
+    }
+
+    /// A number, or `None` when the value is not one.
+    fn int(&self, name: &str) -> Option<i64> {
+        self.get(name).trim().parse().ok()
+    }
+}
+
+/// The words of a list, separated by comma or white space.
+pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| c == ',' || c.is_ascii_whitespace()).filter(|word| !word.is_empty())
+}
+
+/// An address without its brackets and `IPv6:` tag.
+pub(crate) fn bare_address(text: &str) -> &str {
+    let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    match inner.get(..5) {
+        Some(tag) if tag.eq_ignore_ascii_case("ipv6:") => &inner[5..],
+        _ => inner,
+    }
+}
+
+/// The elements of a list like [`words`], where `{ … }` keeps one element together; its outer braces are removed.
+pub(crate) fn elements(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut current = String::new();
+    let mut depth = 0_u32;
+    for c in text.chars() {
+        let separator = c == ',' || c.is_ascii_whitespace();
+        if depth == 0 && separator {
+            if !current.is_empty() {
+                found.push(std::mem::take(&mut current));
+            }
+            continue;
+        }
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        current.push(c);
+    }
+    if !current.is_empty() {
+        found.push(current);
+    }
+    for element in &mut found {
+        if let Some(inner) = element.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+            *element = inner.trim().to_owned();
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_split_at_commas_and_blanks_with_braces_kept() {
+        let text = "a, b\n c inline:{{x=REJECT no} {y = OK}} {group of words},d";
+        assert_eq!(elements(text), ["a", "b", "c", "inline:{{x=REJECT no} {y = OK}}", "group of words", "d"]);
+        assert_eq!(words(" a,,b ").collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn brackets_and_tags_are_no_part_of_an_address() {
+        assert_eq!(bare_address("[IPv6:::1]"), "::1");
+        assert_eq!(bare_address("[192.0.2.1]"), "192.0.2.1");
+        assert_eq!(bare_address("::1"), "::1");
+    }
+}

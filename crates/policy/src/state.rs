@@ -1,0 +1,42 @@
+//! What evaluations of one session hand on to later ones.
+
+use crate::refusal::Refusal;
+
+/// Carried from one evaluation of a session to the next: pending deferrals and actions that stay in force.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyState {
+    /// `defer_if_permit` as the client list left it.
+    pub(crate) after_client: Option<Refusal>,
+    /// … as the helo list left it.
+    pub(crate) after_helo: Option<Refusal>,
+    /// … as the sender list left it.
+    pub(crate) after_sender: Option<Refusal>,
+    /// DISCARD has fired: the rest of the transaction is accepted.
+    pub(crate) discard: bool,
+    /// HOLD has fired and was logged.
+    pub(crate) held: bool,
+}
+
+impl PolicyState {
+    /// The state of a new session.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The transaction ended (RSET, end of data, MAIL refused): actions and the sender's deferral are forgotten.
+    pub fn reset_transaction(&mut self) {
+        self.after_sender = None;
+        self.discard = false;
+        self.held = false;
+    }
+
+    /// A new connection or XCLIENT: everything is forgotten.
+    pub fn reset_session(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Has DISCARD fired in this transaction?
+    pub fn is_discarded(&self) -> bool {
+        self.discard
+    }
+}
