@@ -38,6 +38,22 @@ pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
+/// The unprivileged user that a server started by root becomes: Postfix's, if there is one. `None` when not root.
+pub fn mail_owner() -> Option<&'static str> {
+    let exists = |name: &str| nix::unistd::User::from_name(name).is_ok_and(|user| user.is_some());
+    is_root().then(|| if exists("postfix") { "postfix" } else { "nobody" })
+}
+
+/// Makes the mail owner the owner of these directories, when root.
+pub fn give_to_mail_owner<'p>(paths: impl IntoIterator<Item = &'p Path>) -> std::io::Result<()> {
+    let user = mail_owner().and_then(|name| nix::unistd::User::from_name(name).ok().flatten());
+    let Some(user) = user else { return Ok(()) };
+    for path in paths {
+        nix::unistd::chown(path, Some(user.uid), Some(user.gid))?;
+    }
+    Ok(())
+}
+
 /// Says loudly that a check was skipped. The line goes to standard error and, when `POSTERN_SKIPS` names a file (as
 /// `cargo xtask test` does for the tests that it starts), also there, to be repeated at the end of the run.
 pub fn skipped(what: &str, why: &str) {

@@ -1,5 +1,6 @@
 //! The project's checks, by hand or by CI: `cargo xtask help` lists them.
 
+mod bench;
 mod conformance;
 mod install;
 mod project;
@@ -15,6 +16,9 @@ cargo xtask conformance   the program against what Postfix 3.12 did
     --postern PATH        this program (else target/release/postern, built first)
     --postfix             the installed Postfix in place of postern (as root): checks the runner itself
     --jobs N (6)          scenarios at a time             --lines N (24)  lines of difference shown for each
+cargo xtask bench         postern beside the installed Postfix and smtp-sink (as root; else postern alone)
+    --cells A,B           of reject, accept, idle, dns30, start
+    --rounds N (3)        --quick  one short round        --postern PATH
 cargo xtask help
 ";
 
@@ -24,6 +28,7 @@ fn main() -> ExitCode {
     let result = match args.first().map(String::as_str) {
         Some("test") if rest.is_empty() => test::run(),
         Some("conformance") => conformance::run(rest),
+        Some("bench") => bench::run(rest),
         Some("help" | "--help" | "-h") | None => {
             print!("{HELP}");
             Ok(true)

@@ -15,6 +15,7 @@ use super::postfix;
 use super::scenario::{Block, SINK, Scenario};
 use super::session::run_session;
 use crate::peer::{Policy, Sasl, Sink, Socketmap, TcpTable};
+use crate::tools::{give_to_mail_owner, mail_owner};
 use crate::{FixtureDns, Program, wait_until};
 
 /// A scenario may take that long in all.
@@ -116,8 +117,12 @@ pub fn run(scenario: &Scenario, tools: &Tools, expected: usize) -> io::Result<Re
     let place = Place::new(scenario)?;
     let deadline = Instant::now() + LIMIT;
     write_files(scenario, &place, tools)?;
-    if let Peer::Postfix = tools.peer {
-        postfix::prepare(&place)?;
+    match tools.peer {
+        Peer::Postfix => postfix::prepare(&place)?,
+        Peer::Postern(_) => {
+            let written = ["spool", "data", "log"].map(|name| place.root().join(name));
+            give_to_mail_owner(written.iter().map(|p| p.as_path()))?;
+        }
     }
     let servers = Servers::start(scenario, &place, &tools.peer)?;
     write_configuration(scenario, &place, tools, &servers.dns)?;
@@ -210,7 +215,10 @@ fn write_configuration(scenario: &Scenario, place: &Place, tools: &Tools, dns: &
         &format!("queue_directory = {root}/spool\ndata_directory = {root}/data\nmaillog_file_prefixes = {root}\n");
     main_cf += &format!("smtp_tcp_port = {}\n", place.smtp_port());
     main_cf += &match tools.peer {
-        Peer::Postern(_) => format!("postern_dns_servers = {}\n", dns.server()),
+        Peer::Postern(_) => {
+            let owner = mail_owner().map_or_else(String::new, |name| format!("mail_owner = {name}\n"));
+            format!("postern_dns_servers = {}\n{owner}", dns.server())
+        }
         Peer::Postfix => postfix::MAIN_CF.to_owned(),
     };
     fs::write(place.etc().join("main.cf"), main_cf)?;

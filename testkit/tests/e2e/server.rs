@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use testkit::peer::{Address, Sink};
 use testkit::ports::free_port;
-use testkit::tools::is_root;
+use testkit::tools::{give_to_mail_owner, mail_owner};
 use testkit::{Dialog, FixtureDns, Program, wait_until};
 
 const ZONE: &str = "
@@ -58,12 +57,7 @@ pub fn postern() -> PathBuf {
 
 /// Directories that the program writes to belong to the user it becomes when root starts it.
 pub fn give_away(dirs: &[&Path]) {
-    if is_root() {
-        let owner =
-            if nix::unistd::User::from_name("postfix").is_ok_and(|u| u.is_some()) { "postfix" } else { "nobody" };
-        let status = Command::new("chown").arg(owner).args(dirs).status();
-        assert!(status.is_ok_and(|s| s.success()), "cannot chown {dirs:?}");
-    }
+    give_to_mail_owner(dirs.iter().copied()).unwrap_or_else(|e| panic!("{dirs:?}: {e}"));
 }
 
 impl Server {
@@ -182,9 +176,7 @@ impl Paths<'_> {
         );
         main_cf += &format!("maillog_file = {root}/log/maillog\npostern_dns_servers = {dns}\n");
         main_cf += &format!("relay_transport = smtp:[127.0.0.1]:{}\n", self.next_hop);
-        if is_root() && !nix::unistd::User::from_name("postfix").is_ok_and(|u| u.is_some()) {
-            main_cf += "mail_owner = nobody\n";
-        }
+        main_cf += &mail_owner().map_or_else(String::new, |name| format!("mail_owner = {name}\n"));
         fs::write(etc.join("main.cf"), main_cf + settings).expect("main.cf");
         let services = ["smtp", "relay", "local", "virtual", "error", "retry", "discard"];
         let unix: String =

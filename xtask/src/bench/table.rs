@@ -1,0 +1,153 @@
+//! The figures, their targets, and the table of both.
+
+use std::collections::BTreeMap;
+
+use super::peers::Who;
+
+/// What is measured of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Figure {
+    /// Server CPU of a refused session, µs.
+    RejectCpu,
+    /// Refused sessions a second.
+    RejectRate,
+    /// Server CPU of an accepted message, µs.
+    AcceptCpu,
+    /// Messages a second.
+    AcceptRate,
+    /// Memory of an idle session, KiB.
+    IdleMemory,
+    /// How much of it came back afterwards, %.
+    IdleFreed,
+    /// Reply to RCPT, nothing cached, ms.
+    ColdRcpt,
+    /// Whole session, nothing cached, ms.
+    ColdSession,
+    /// Reply to RCPT, all cached, ms.
+    WarmRcpt,
+    /// Whole session, all cached, ms.
+    WarmSession,
+    /// From the start to the first greeting, s.
+    Start,
+}
+
+/// What must hold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Target {
+    /// Postfix's figure is that many times ours.
+    BelowPostfix(f64),
+    /// Our figure is that many times Postfix's.
+    AbovePostfix(f64),
+    /// Between these.
+    Between(f64, f64),
+    /// For information.
+    None,
+}
+
+impl Figure {
+    fn describe(self) -> (&'static str, Target) {
+        match self {
+            Self::RejectCpu => ("reject: server CPU, µs a session", Target::BelowPostfix(8.0)),
+            Self::RejectRate => ("reject: sessions/s", Target::None),
+            Self::AcceptCpu => ("accept 1 KiB: server CPU, µs a message", Target::BelowPostfix(8.0)),
+            Self::AcceptRate => ("accept 1 KiB: messages/s", Target::AbovePostfix(4.0)),
+            Self::IdleMemory => ("idle: own memory, KiB a session", Target::Between(0.0, 8.0)),
+            Self::IdleFreed => ("idle: given back afterwards, %", Target::None),
+            Self::ColdRcpt => ("dns30 cold: RCPT reply, ms", Target::Between(30.0, 40.0)),
+            Self::ColdSession => ("dns30 cold: session, ms", Target::Between(30.0, 65.0)),
+            Self::WarmRcpt => ("dns30 warm: RCPT reply, ms", Target::None),
+            Self::WarmSession => ("dns30 warm: session, ms", Target::Between(0.0, 1.0)),
+            Self::Start => ("start with a text table of 100,000 lines, s", Target::Between(0.0, 0.5)),
+        }
+    }
+}
+
+/// All figures, of all rounds.
+#[derive(Debug, Default)]
+pub struct Table(BTreeMap<(Figure, Who), Vec<f64>>);
+
+impl Table {
+    /// Adds a figure of one round.
+    pub fn add(&mut self, figure: Figure, who: Who, value: f64) {
+        self.0.entry((figure, who)).or_default().push(value);
+    }
+
+    fn median(&self, figure: Figure, who: Who) -> Option<f64> {
+        let mut values = self.0.get(&(figure, who))?.clone();
+        values.sort_by(f64::total_cmp);
+        Some(values[values.len() / 2])
+    }
+
+    /// Is the target held? `None` when there is none or it can't be told.
+    fn verdict(&self, figure: Figure) -> (Option<bool>, String) {
+        let (ours, postfix) = (self.median(figure, Who::Postern), self.median(figure, Who::Postfix));
+        let (Some(ours), (_, target)) = (ours, figure.describe()) else { return (None, String::new()) };
+        match target {
+            Target::BelowPostfix(times) => (postfix.map(|p| p >= ours * times), format!("≤ 1/{times} of Postfix")),
+            Target::AbovePostfix(times) => (postfix.map(|p| ours >= p * times), format!("≥ {times} × Postfix")),
+            Target::Between(low, high) if low > 0.0 => (Some((low..=high).contains(&ours)), format!("{low}–{high}")),
+            Target::Between(_, high) => (Some(ours <= high), format!("≤ {high}")),
+            Target::None => (None, String::new()),
+        }
+    }
+
+    /// Prints medians, ratios and targets; did all targets hold?
+    pub fn print(&self, who: &[Who]) -> bool {
+        let mut all = true;
+        let names: String = who.iter().map(|w| format!("{:>22}", w.name())).collect();
+        println!("\n{:44}{names}{:>9}  target", "median (smallest–largest)", "ratio");
+        let figures: std::collections::BTreeSet<Figure> = self.0.keys().map(|(figure, _)| *figure).collect();
+        for figure in figures {
+            let columns: String = who.iter().map(|w| format!("{:>22}", self.column(figure, *w))).collect();
+            let ratio = match (self.median(figure, Who::Postern), self.median(figure, Who::Postfix)) {
+                (Some(ours), Some(theirs)) if ours.min(theirs) > 0.0 => {
+                    format!("{:.1}", (theirs / ours).max(ours / theirs))
+                }
+                _ => "–".to_owned(),
+            };
+            let (held, target) = self.verdict(figure);
+            let word = held.map_or("", |h| if h { ": held" } else { ": MISSED" });
+            all &= held != Some(false);
+            println!("{:44}{columns}{ratio:>9}  {target}{word}", figure.describe().0);
+        }
+        println!("{}", if all { "all targets that could be measured are held" } else { "some targets are missed" });
+        all
+    }
+
+    fn column(&self, figure: Figure, who: Who) -> String {
+        let Some(values) = self.0.get(&(figure, who)) else { return "–".to_owned() };
+        let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
+        let middle = self.median(figure, who).unwrap_or(f64::NAN);
+        if values.len() > 1 { format!("{} ({}–{})", short(middle), short(low), short(high)) } else { short(middle) }
+    }
+}
+
+fn short(value: f64) -> String {
+    match value.abs() {
+        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets() {
+        let mut table = Table::default();
+        for (ours, theirs) in [(60.0, 700.0), (100.0, 799.0), (70.0, 800.0)] {
+            table.add(Figure::RejectCpu, Who::Postern, ours);
+            table.add(Figure::RejectCpu, Who::Postfix, theirs);
+        }
+        assert_eq!(table.verdict(Figure::RejectCpu), (Some(true), "≤ 1/8 of Postfix".to_owned()));
+        assert_eq!(table.column(Figure::RejectCpu, Who::Postern), "70.0 (60.0–100)");
+        table.add(Figure::AcceptRate, Who::Postern, 3999.0);
+        assert_eq!(table.verdict(Figure::AcceptRate).0, None);
+        table.add(Figure::AcceptRate, Who::Postfix, 1000.0);
+        assert_eq!(table.verdict(Figure::AcceptRate).0, Some(false));
+        table.add(Figure::ColdRcpt, Who::Postern, 29.0);
+        assert_eq!(table.verdict(Figure::ColdRcpt), (Some(false), "30–40".to_owned()));
+    }
+}
