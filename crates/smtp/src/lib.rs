@@ -1,4 +1,5 @@
 //! SMTP wire format and sessions, without sockets, clocks or files (RFC 5321, RFC 3030, RFC 3461, RFC 6531).
 
 pub mod address;
+pub mod client;
 pub mod server;

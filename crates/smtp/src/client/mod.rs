@@ -1,0 +1,107 @@
+//! The SMTP and LMTP client session as a state machine: bytes in, bytes and results out (RFC 5321, RFC 2033).
+//!
+//! The driver owns the socket and the clock. It connects, then calls [`ClientSession::receive`] with what arrives,
+//! sends what [`ClientSession::output`] holds, and calls [`ClientSession::poll`] until that returns `None`. Status texts
+//! are those of Postfix's smtp(8).
+
+mod capabilities;
+mod content;
+mod failure;
+mod reply;
+mod session;
+
+pub use capabilities::Capabilities;
+pub use failure::Failure;
+pub use reply::ServerReply;
+pub use session::{ClientEvent, ClientSession};
+
+use std::time::Duration;
+
+/// How to talk to servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientSettings {
+    /// LMTP instead of SMTP.
+    pub lmtp: bool,
+    /// `smtp_helo_name`, `lmtp_lhlo_name`.
+    pub helo_name: String,
+    /// `smtp_always_send_ehlo`: EHLO also to servers that don't say ESMTP in their greeting.
+    pub always_send_ehlo: bool,
+    /// `smtp_never_send_ehlo`.
+    pub never_send_ehlo: bool,
+    /// `smtp_skip_5xx_greeting`: a 5xx greeting is temporary.
+    pub skip_5xx_greeting: bool,
+    /// `smtp_discard_ehlo_keywords`, upper case.
+    pub discard_keywords: Vec<String>,
+    /// `smtp_line_length_limit`: longer lines are broken; 0 is no limit.
+    pub line_length_limit: usize,
+    /// `smtp_helo_timeout`, also for the greeting.
+    pub helo_timeout: Duration,
+    /// `smtp_mail_timeout`.
+    pub mail_timeout: Duration,
+    /// `smtp_rcpt_timeout`.
+    pub rcpt_timeout: Duration,
+    /// `smtp_data_init_timeout`.
+    pub data_init_timeout: Duration,
+    /// `smtp_data_xfer_timeout`.
+    pub data_xfer_timeout: Duration,
+    /// `smtp_data_done_timeout`.
+    pub data_done_timeout: Duration,
+    /// `smtp_rset_timeout`.
+    pub rset_timeout: Duration,
+    /// `smtp_quit_timeout`.
+    pub quit_timeout: Duration,
+}
+
+impl ClientSettings {
+    /// Postfix's defaults.
+    pub fn new(helo_name: impl Into<String>, lmtp: bool) -> Self {
+        let seconds = Duration::from_secs;
+        ClientSettings {
+            lmtp,
+            helo_name: helo_name.into(),
+            always_send_ehlo: true,
+            never_send_ehlo: false,
+            skip_5xx_greeting: true,
+            discard_keywords: Vec::new(),
+            line_length_limit: 998,
+            helo_timeout: seconds(300),
+            mail_timeout: seconds(300),
+            rcpt_timeout: seconds(300),
+            data_init_timeout: seconds(120),
+            data_xfer_timeout: seconds(180),
+            data_done_timeout: seconds(600),
+            rset_timeout: seconds(20),
+            quit_timeout: seconds(300),
+        }
+    }
+}
+
+/// One message for one server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Transaction {
+    /// Envelope sender, internal form.
+    pub sender: String,
+    /// Envelope recipients.
+    pub recipients: Vec<TransactionRecipient>,
+    /// Size for the SIZE option, 0 if unknown.
+    pub size: u64,
+    /// The content has 8-bit characters.
+    pub body8bit: bool,
+    /// Addresses or headers need SMTPUTF8.
+    pub smtputf8: bool,
+    /// RET of the DSN extension: `FULL` or `HDRS`.
+    pub ret: Option<&'static str>,
+    /// ENVID of the DSN extension, not xtext-encoded.
+    pub envid: Option<String>,
+}
+
+/// One recipient of a transaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TransactionRecipient {
+    /// Address, internal form.
+    pub address: String,
+    /// NOTIFY of the DSN extension, ready to send; empty for none.
+    pub notify: String,
+    /// ORCPT of the DSN extension, `type;address`, not xtext-encoded.
+    pub orcpt: Option<String>,
+}

@@ -1,0 +1,561 @@
+//! The session itself.
+
+use super::capabilities::Capabilities;
+use super::content::ContentEncoder;
+use super::failure::Failure;
+use super::reply::{ReplyReader, ServerReply};
+use super::{ClientSettings, Transaction};
+use crate::address::quote_local;
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the driver is to do, or is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientEvent {
+    /// The server is ready for a transaction: call `start`, or `quit`.
+    Ready,
+    /// The server takes the content: call `content` with all of it, then `end_content`.
+    SendContent,
+    /// The transaction is over. One result for each recipient, in their order: the server's final reply, or why not.
+    /// A `Ready` follows if the session can be used again.
+    Finished(Vec<Result<String, Failure>>),
+    /// No transaction is possible.
+    Failed(Failure),
+    /// The session is over: close the connection.
+    Closed,
+}
+
+/// A reply that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    Greeting,
+    Ehlo,
+    Helo,
+    Lhlo,
+    Rset,
+    Mail,
+    Rcpt(usize),
+    Data,
+    /// The end of the content; in LMTP the reply for one recipient.
+    Dot(Option<usize>),
+    /// The end of an empty message that nobody is to get.
+    EmptyDot,
+    Quit,
+}
+
+impl Expected {
+    /// As in "while …".
+    fn activity(self) -> &'static str {
+        match self {
+            Expected::Greeting => "receiving the initial server greeting",
+            Expected::Ehlo => "performing the EHLO handshake",
+            Expected::Helo => "performing the HELO handshake",
+            Expected::Lhlo => "performing the LHLO handshake",
+            Expected::Rset => "sending RSET",
+            Expected::Mail => "sending MAIL FROM",
+            Expected::Rcpt(_) => "sending RCPT TO",
+            Expected::Data => "sending DATA command",
+            Expected::Dot(_) | Expected::EmptyDot => "sending end of data -- message may be sent more than once",
+            Expected::Quit => "sending QUIT command",
+        }
+    }
+}
+
+/// The transaction under way.
+#[derive(Debug)]
+struct Current {
+    transaction: Transaction,
+    results: Vec<Option<Result<String, Failure>>>,
+    accepted: Vec<usize>,
+    /// MAIL was refused.
+    refused: bool,
+    /// DATA is sent once all recipients are answered, if any was accepted.
+    data_due: bool,
+    sending_content: bool,
+}
+
+/// An SMTP or LMTP client session. Times are milliseconds.
+#[derive(Debug)]
+pub struct ClientSession {
+    settings: Arc<ClientSettings>,
+    /// `name[address]`.
+    peer: String,
+    reader: ReplyReader,
+    output: Vec<u8>,
+    expected: VecDeque<Expected>,
+    /// Commands held back: the server offers no pipelining.
+    held: VecDeque<(Expected, String)>,
+    events: VecDeque<ClientEvent>,
+    current: Option<Current>,
+    encoder: ContentEncoder,
+    capabilities: Capabilities,
+    server_name: String,
+    /// When there was progress last.
+    progress: u64,
+    /// The handshake is done.
+    established: bool,
+    /// The next transaction starts with RSET.
+    dirty: bool,
+    /// A 421 came, or nonsense: not to be used again.
+    spent: bool,
+    closed: bool,
+}
+
+impl ClientSession {
+    /// A session over a new connection to `peer` (`name[address]`), waiting for the greeting.
+    pub fn new(settings: Arc<ClientSettings>, peer: impl Into<String>, now: u64) -> Self {
+        ClientSession {
+            encoder: ContentEncoder::new(settings.line_length_limit),
+            settings,
+            peer: peer.into(),
+            reader: ReplyReader::default(),
+            output: Vec::new(),
+            expected: VecDeque::from([Expected::Greeting]),
+            held: VecDeque::new(),
+            events: VecDeque::new(),
+            current: None,
+            capabilities: Capabilities::default(),
+            server_name: String::new(),
+            progress: now,
+            established: false,
+            dirty: false,
+            spent: false,
+            closed: false,
+        }
+    }
+
+    /// What happened, until there is nothing more.
+    pub fn poll(&mut self) -> Option<ClientEvent> {
+        self.events.pop_front()
+    }
+
+    /// Bytes to send.
+    pub fn output(&self) -> &[u8] {
+        &self.output
+    }
+
+    /// The first `count` bytes of the output were sent.
+    pub fn sent(&mut self, now: u64, count: usize) {
+        self.output.drain(..count.min(self.output.len()));
+        self.progress = now;
+    }
+
+    /// What the server offers.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// What the server calls itself in its reply to EHLO or HELO.
+    pub fn server_name(&self) -> &str {
+        &self.server_name
+    }
+
+    /// When to call [`ClientSession::handle_timeout`]; `None` while nothing is awaited.
+    pub fn poll_timeout(&self) -> Option<u64> {
+        let limit = self.time_limit()?;
+        // No limit is a long one.
+        let limit = if limit.is_zero() { u64::from(u32::MAX) } else { limit.as_millis() as u64 };
+        Some(self.progress.saturating_add(limit))
+    }
+
+    fn time_limit(&self) -> Option<Duration> {
+        let s = &self.settings;
+        if self.closed {
+            return None;
+        }
+        if self.is_sending_content() {
+            return Some(s.data_xfer_timeout);
+        }
+        Some(match self.expected.front()? {
+            Expected::Greeting | Expected::Ehlo | Expected::Helo | Expected::Lhlo => s.helo_timeout,
+            Expected::Rset => s.rset_timeout,
+            Expected::Mail => s.mail_timeout,
+            Expected::Rcpt(_) => s.rcpt_timeout,
+            Expected::Data => s.data_init_timeout,
+            Expected::Dot(_) | Expected::EmptyDot if !self.output.is_empty() => s.data_xfer_timeout,
+            Expected::Dot(_) | Expected::EmptyDot => s.data_done_timeout,
+            Expected::Quit => s.quit_timeout,
+        })
+    }
+
+    fn is_sending_content(&self) -> bool {
+        self.current.as_ref().is_some_and(|c| c.sending_content)
+    }
+
+    fn activity(&self) -> &'static str {
+        match self.expected.front() {
+            _ if self.is_sending_content() => "sending message body",
+            Some(expected) => expected.activity(),
+            None => "sending MAIL FROM",
+        }
+    }
+
+    /// Time passed: if too much of it, the conversation is over.
+    pub fn handle_timeout(&mut self, now: u64) {
+        if self.poll_timeout().is_some_and(|due| now >= due) {
+            let reason = format!("conversation with {} timed out while {}", self.peer, self.activity());
+            self.fail(Failure::temporary("4.4.2", reason).of_site());
+        }
+    }
+
+    /// The server closed the connection, or it broke.
+    pub fn connection_lost(&mut self) {
+        let reason = format!("lost connection with {} while {}", self.peer, self.activity());
+        self.fail(Failure::temporary("4.4.2", reason).of_site());
+    }
+
+    /// Bytes from the server.
+    pub fn receive(&mut self, now: u64, mut bytes: &[u8]) {
+        self.progress = now;
+        while !bytes.is_empty() && !self.closed {
+            match self.reader.read(bytes) {
+                Ok((taken, reply)) => {
+                    bytes = &bytes[taken..];
+                    if let Some(reply) = reply {
+                        self.reply(&reply);
+                    }
+                }
+                Err(_) => {
+                    let reason = format!("{} sent something that is not a reply while {}", self.peer, self.activity());
+                    return self.fail(Failure::temporary("4.5.0", reason).of_site());
+                }
+            }
+        }
+    }
+
+    /// Starts a transaction. Only after `Ready`.
+    pub fn start(&mut self, now: u64, transaction: Transaction) {
+        if self.closed || self.current.is_some() {
+            return;
+        }
+        self.progress = now;
+        let count = transaction.recipients.len();
+        let problem = self.objection(&transaction);
+        self.current = Some(Current {
+            transaction,
+            results: vec![None; count],
+            accepted: Vec::new(),
+            refused: false,
+            data_due: true,
+            sending_content: false,
+        });
+        if let Some(failure) = problem {
+            return self.finish(&failure);
+        }
+        if self.dirty {
+            self.send(Expected::Rset, "RSET".to_owned());
+        }
+        self.dirty = true;
+        let (mail, recipients) = self.envelope_commands();
+        self.send(Expected::Mail, mail);
+        for (index, command) in recipients.into_iter().enumerate() {
+            self.send(Expected::Rcpt(index), command);
+        }
+        if self.capabilities.pipelining {
+            self.send_data();
+        }
+    }
+
+    /// Why this server can't take the message at all.
+    fn objection(&self, transaction: &Transaction) -> Option<Failure> {
+        if let Some(limit @ 1..) = self.capabilities.size
+            && transaction.size > limit
+        {
+            let size = transaction.size;
+            let reason = format!("message size {size} exceeds size limit {limit} of server {}", self.peer);
+            return Some(Failure::permanent("5.3.4", reason));
+        }
+        let addresses = transaction.recipients.iter().map(|r| &r.address).chain([&transaction.sender]);
+        if transaction.smtputf8 && !self.capabilities.smtputf8 && addresses.into_iter().any(|a| !a.is_ascii()) {
+            let reason = format!("SMTPUTF8 is required, but was not offered by host {}", self.peer);
+            return Some(Failure::permanent("5.6.7", reason));
+        }
+        None
+    }
+
+    fn envelope_commands(&self) -> (String, Vec<String>) {
+        let Some(current) = &self.current else { return Default::default() };
+        let (t, offered) = (&current.transaction, &self.capabilities);
+        let mut mail = format!("MAIL FROM:<{}>", quote_local(&t.sender));
+        if offered.size.is_some() && t.size > 0 {
+            let _ = write!(mail, " SIZE={}", t.size);
+        }
+        if offered.eight_bit_mime && t.body8bit {
+            mail.push_str(" BODY=8BITMIME");
+        }
+        if offered.smtputf8 && t.smtputf8 {
+            mail.push_str(" SMTPUTF8");
+        }
+        if offered.dsn {
+            if let Some(ret) = t.ret {
+                let _ = write!(mail, " RET={ret}");
+            }
+            if let Some(envid) = &t.envid {
+                let _ = write!(mail, " ENVID={}", xtext(envid));
+            }
+        }
+        let recipient = |r: &super::TransactionRecipient| {
+            let mut command = format!("RCPT TO:<{}>", quote_local(&r.address));
+            if offered.dsn {
+                if !r.notify.is_empty() {
+                    let _ = write!(command, " NOTIFY={}", r.notify);
+                }
+                if let Some((kind, address)) = r.orcpt.as_deref().and_then(|o| o.split_once(';')) {
+                    let _ = write!(command, " ORCPT={kind};{}", xtext(address));
+                }
+            }
+            command
+        };
+        (mail, t.recipients.iter().map(recipient).collect())
+    }
+
+    /// A part of the content. Only after `SendContent`.
+    pub fn content(&mut self, bytes: &[u8]) {
+        if self.is_sending_content() {
+            self.encoder.push(bytes, &mut self.output);
+        }
+    }
+
+    /// That was all of the content.
+    pub fn end_content(&mut self) {
+        let Some(current) = self.current.as_mut().filter(|c| c.sending_content) else { return };
+        current.sending_content = false;
+        self.encoder.end(&mut self.output);
+        if self.settings.lmtp {
+            self.expected.extend(current.accepted.iter().map(|index| Expected::Dot(Some(*index))));
+        } else {
+            self.expected.push_back(Expected::Dot(None));
+        }
+    }
+
+    /// Ends the session. Only between transactions.
+    pub fn quit(&mut self, now: u64) {
+        if !self.closed && self.current.is_none() {
+            self.progress = now;
+            self.send(Expected::Quit, "QUIT".to_owned());
+        }
+    }
+
+    /// Can it be used for another transaction?
+    pub fn is_usable(&self) -> bool {
+        !self.closed && !self.spent && self.current.is_none()
+    }
+
+    fn send(&mut self, expected: Expected, command: String) {
+        if self.expected.is_empty() || self.capabilities.pipelining {
+            self.output.extend_from_slice(command.as_bytes());
+            self.output.extend_from_slice(b"\r\n");
+            self.expected.push_back(expected);
+        } else {
+            self.held.push_back((expected, command));
+        }
+    }
+
+    fn send_data(&mut self) {
+        if let Some(current) = &mut self.current
+            && std::mem::take(&mut current.data_due)
+        {
+            self.send(Expected::Data, "DATA".to_owned());
+        }
+    }
+
+    fn reply(&mut self, reply: &ServerReply) {
+        let Some(expected) = self.expected.pop_front() else {
+            // Talks out of turn: a 421 on its way out, mostly.
+            self.spent = true;
+            return self.close();
+        };
+        self.spent |= reply.code == 421;
+        match expected {
+            Expected::Greeting => self.greeted(reply),
+            Expected::Ehlo | Expected::Lhlo | Expected::Helo => self.helo_answered(expected, reply),
+            Expected::Rset => {}
+            Expected::Mail if reply.class() == 2 => {}
+            Expected::Mail => self.mail_refused(reply),
+            Expected::Rcpt(index) => self.recipient_answered(index, reply),
+            Expected::Data => return self.data_answered(reply),
+            Expected::Dot(index) => self.content_answered(index, reply),
+            Expected::EmptyDot => {}
+            Expected::Quit => return self.close(),
+        }
+        self.go_on();
+    }
+
+    /// Sends what was held back, or what follows from all replies being in.
+    fn go_on(&mut self) {
+        if self.closed || !self.expected.is_empty() {
+            return;
+        }
+        if let Some((expected, command)) = self.held.pop_front() {
+            return self.send(expected, command);
+        }
+        let Some(current) = &self.current else { return };
+        if current.sending_content {
+            return;
+        }
+        if current.data_due && !current.accepted.is_empty() && !current.refused {
+            return self.send_data();
+        }
+        self.finish(&Failure::temporary("4.5.0", format!("no reply from {} for this recipient", self.peer)));
+    }
+
+    fn greeted(&mut self, reply: &ServerReply) {
+        if reply.class() != 2 {
+            let soft = reply.class() == 5 && self.settings.skip_5xx_greeting;
+            return self.fail(Failure::refused(&self.peer, reply, soft));
+        }
+        let name = &self.settings.helo_name;
+        if self.settings.lmtp {
+            let command = format!("LHLO {name}");
+            return self.send(Expected::Lhlo, command);
+        }
+        let says_esmtp = reply.lines.iter().any(|l| l.split(' ').any(|w| w.eq_ignore_ascii_case("ESMTP")));
+        if !self.settings.never_send_ehlo && (self.settings.always_send_ehlo || says_esmtp) {
+            let command = format!("EHLO {name}");
+            self.send(Expected::Ehlo, command);
+        } else {
+            let command = format!("HELO {name}");
+            self.send(Expected::Helo, command);
+        }
+    }
+
+    fn helo_answered(&mut self, expected: Expected, reply: &ServerReply) {
+        if reply.class() != 2 {
+            if expected == Expected::Ehlo && reply.code != 421 {
+                let command = format!("HELO {}", self.settings.helo_name);
+                return self.send(Expected::Helo, command);
+            }
+            return self.fail(Failure::refused(&self.peer, reply, false));
+        }
+        let first = reply.lines.first().and_then(|l| l.get(4..)).unwrap_or("");
+        self.server_name = first.split(' ').next().unwrap_or("").to_owned();
+        if expected != Expected::Helo {
+            self.capabilities = Capabilities::parse(reply, &self.settings.discard_keywords);
+        }
+        self.established = true;
+        self.events.push_back(ClientEvent::Ready);
+    }
+
+    fn mail_refused(&mut self, reply: &ServerReply) {
+        let failure = Failure::said(&self.peer, reply, "MAIL FROM");
+        self.held.clear();
+        if let Some(current) = &mut self.current {
+            current.refused = true;
+            for result in &mut current.results {
+                *result = Some(Err(failure.clone()));
+            }
+        }
+    }
+
+    fn recipient_answered(&mut self, index: usize, reply: &ServerReply) {
+        let Some(current) = &mut self.current else { return };
+        if current.refused {
+            return;
+        }
+        if reply.class() == 2 {
+            current.accepted.push(index);
+        } else if let Some(result) = current.results.get_mut(index) {
+            *result = Some(Err(Failure::said(&self.peer, reply, "RCPT TO")));
+        }
+    }
+
+    fn data_answered(&mut self, reply: &ServerReply) {
+        let Some(current) = &mut self.current else { return };
+        let wanted = !current.refused && !current.accepted.is_empty();
+        if reply.class() == 3 && wanted {
+            current.sending_content = true;
+            self.encoder = ContentEncoder::new(self.settings.line_length_limit);
+            return self.events.push_back(ClientEvent::SendContent);
+        }
+        if reply.class() == 3 {
+            // RFC 2920 section 3.1: nobody is to get it, but the server waits for content.
+            self.output.extend_from_slice(b".\r\n");
+            self.expected.push_back(Expected::EmptyDot);
+            return;
+        }
+        // After a reply that is neither go nor error, who knows what the server waits for.
+        self.spent |= reply.class() < 4;
+        if wanted {
+            let failure = Failure::said(&self.peer, reply, "DATA");
+            for index in &current.accepted {
+                current.results[*index] = Some(Err(failure.clone()));
+            }
+        }
+        self.finish(&Failure::temporary("4.5.0", "no result"));
+    }
+
+    fn content_answered(&mut self, index: Option<usize>, reply: &ServerReply) {
+        let Some(current) = &mut self.current else { return };
+        let result = match reply.class() {
+            2 => Ok(reply.text()),
+            _ => Err(Failure::said(&self.peer, reply, "end of DATA")),
+        };
+        match index {
+            Some(index) => current.results[index] = Some(result),
+            None => {
+                for index in &current.accepted {
+                    current.results[*index] = Some(result.clone());
+                }
+            }
+        }
+        self.dirty = false;
+    }
+
+    /// Ends the transaction; `rest` goes for recipients without a result.
+    fn finish(&mut self, rest: &Failure) {
+        let Some(current) = self.current.take() else { return };
+        let results = current.results.into_iter().map(|r| r.unwrap_or_else(|| Err(rest.clone()))).collect();
+        self.events.push_back(ClientEvent::Finished(results));
+        if !self.closed && !self.spent {
+            self.events.push_back(ClientEvent::Ready);
+        } else if !self.closed {
+            self.close();
+        }
+    }
+
+    /// The session is over before its time.
+    fn fail(&mut self, failure: Failure) {
+        if self.closed {
+            return;
+        }
+        self.closed = true;
+        let idle = self.established && self.expected.iter().all(|e| *e == Expected::Quit);
+        if self.current.is_some() {
+            self.finish(&failure);
+        } else if !idle {
+            self.events.push_back(ClientEvent::Failed(failure));
+        }
+        self.end();
+    }
+
+    fn close(&mut self) {
+        self.closed = true;
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.expected.clear();
+        self.held.clear();
+        self.output.clear();
+        self.events.push_back(ClientEvent::Closed);
+    }
+}
+
+/// xtext (RFC 3461 section 4).
+fn xtext(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_graphic() && byte != b'+' && byte != b'=' {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "+{byte:02X}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;
