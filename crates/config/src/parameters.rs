@@ -144,7 +144,9 @@ impl Parameters {
         if let Some((value, _)) = self.inner.overrides.get(name) {
             return Some(value.clone());
         }
-        if let Some(definition) = self.inner.main.get(name) {
+        if let Some(definition) = self.inner.main.get(name)
+            && !registry::is_read_only(name)
+        {
             return Some(Arc::from(definition.value.as_str()));
         }
         self.default_text(name)

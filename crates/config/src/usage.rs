@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::diagnostic::Span;
 use crate::expand::{self, MacroError};
 use crate::master_cf::{MasterCf, Service};
 use crate::parameters::Parameters;
@@ -366,7 +365,6 @@ fn service_names(services: &[Service]) -> BTreeMap<String, &'static ServiceParam
 pub(crate) struct Unused<'a> {
     pub(crate) name: &'a str,
     pub(crate) value: &'a str,
-    pub(crate) span: &'a Span,
 }
 
 impl Usage {
@@ -377,7 +375,7 @@ impl Usage {
                 .overrides
                 .iter()
                 .filter(move |setting| !self.knows_local(index, &setting.name))
-                .map(|setting| Unused { name: &setting.name, value: &setting.value, span: &setting.span })
+                .map(|setting| Unused { name: &setting.name, value: &setting.value })
         })
     }
 }

@@ -35,8 +35,10 @@ impl Parameters {
             if !good {
                 bad.insert(name);
             }
-            let known = used.class(name).is_some();
-            if !known {
+            if registry::is_read_only(name) {
+                let problem = Diagnostic::warning("read-only", format!("read-only parameter assignment: {name}"));
+                problems.push(problem.at(Some(span.clone())).help("remove it; the program sets this one itself"));
+            } else if used.class(name).is_none() {
                 problems.push(unknown_name(name, span, &used));
             } else if good {
                 self.check_honour(name, &definition.value, span, &mut problems);

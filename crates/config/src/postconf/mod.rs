@@ -1,13 +1,24 @@
 //! postconf(1): prints and edits what the files say, in Postfix's exact format.
 
 mod edit;
+mod edit_master;
+mod fold;
+mod main_show;
+mod master_show;
 mod options;
 
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostic, Severity, Span};
 use crate::host::HostFacts;
 use crate::main_cf::MainCf;
 use crate::master_cf::MasterCf;
+use crate::parameters::Parameters;
+use crate::registry;
+use crate::usage::{Class, Usage};
 
-pub use edit::{Edit, edit_main, edit_master};
+pub use edit::{Edit, Edited, edit_main};
+pub use edit_master::edit_master;
 pub use options::{Classes, Mode, Options};
 
 /// What the command writes, and its exit status.
@@ -21,9 +32,228 @@ pub struct Output {
     pub exit: u8,
 }
 
-/// Runs the command, editing excepted ([`edit_main`], [`edit_master`]). `main` is `None` if there is no `main.cf`
-/// (or it is not wanted, as with `-d`); `master` is `None` if there is no `master.cf`.
-pub fn run(options: &Options, main: Option<&MainCf>, master: Option<&MasterCf>, host: &HostFacts) -> Output {
-    let _ = (options, main, master, host);
-    Output::default()
+impl Output {
+    fn warn(&mut self, text: &str) {
+        self.stderr.push_str(&format!("postconf: warning: {text}\n"));
+    }
+
+    /// After a fatal error nothing that was to be printed is.
+    fn fatal(mut self, text: &str) -> Self {
+        self.stderr.push_str(&format!("postconf: fatal: {text}\n"));
+        self.stdout.clear();
+        self.exit = 1;
+        self
+    }
 }
+
+/// Runs the command, editing excepted ([`edit_main`], [`edit_master`]). `main` is `None` if there is no `main.cf`
+/// (`-d` does not look at it); `master` is `None` if there is no `master.cf`. With
+/// [`HostFacts::config_directory`], `config_directory` counts as set.
+pub fn run(options: &Options, main: Option<&MainCf>, master: Option<&MasterCf>, host: &HostFacts) -> Output {
+    let mut output = Output::default();
+    if let Some(list) = options.mode.fixed_list() {
+        output.stdout = list.iter().map(|line| format!("{line}\n")).collect();
+        return output;
+    }
+    if !options.defaults {
+        let Some(main) = main else { return output.fatal("open main.cf: No such file or directory") };
+        if let Some(fatal) = report_main(main, &mut output) {
+            return output.fatal(&fatal);
+        }
+    }
+    match master {
+        Some(master) => {
+            if let Some(fatal) = report_master(master, &mut output) {
+                return output.fatal(&fatal);
+            }
+        }
+        None if options.mode != Mode::Main => return output.fatal("open master.cf: No such file or directory"),
+        None => {}
+    }
+    let view = View::new(options, main, master, host);
+    view.report_names(&mut output);
+    if let Some(fatal) = view.evaluate_all(&mut output) {
+        return output.fatal(&fatal);
+    }
+    let shown = match options.mode {
+        Mode::MasterEntries | Mode::MasterFields | Mode::MasterParameters => master_show::show(&view, &mut output),
+        _ => main_show::show(&view, &mut output),
+    };
+    match shown {
+        Ok(()) => {
+            view.report_unused(&mut output);
+            output
+        }
+        Err(fatal) => output.fatal(&fatal),
+    }
+}
+
+/// Says what was wrong in `main.cf`; the result is a fatal error.
+fn report_main(main: &MainCf, output: &mut Output) -> Option<String> {
+    for problem in main.diagnostics() {
+        let place = problem.span.as_ref().map_or(0, |span| span.line);
+        let file = main.file();
+        match problem.code {
+            "leading-whitespace" => output.warn(&format!("{file}: {}", problem.message)),
+            "comment-after-text" => output.warn(&format!("{file}: {}", problem.message)),
+            _ if problem.severity == Severity::Error => {
+                return Some(format!("{file}, line {place}: {}", problem.message));
+            }
+            _ => output.warn(&format!("{file}, line {place}: {}", problem.message)),
+        }
+    }
+    None
+}
+
+/// The same for `master.cf`, where some errors are warnings to postconf.
+fn report_master(master: &MasterCf, output: &mut Output) -> Option<String> {
+    for problem in master.diagnostics() {
+        match problem.code {
+            "bad-field-count" => {
+                let place = problem.span.as_ref().map_or(0, |span| span.line);
+                return Some(format!("file {}: line {place}: {}", master.file(), problem.message));
+            }
+            "bad-master-field" => return Some(problem.message.clone()),
+            "leading-whitespace" => output.warn(&format!("{}: {}", master.file(), problem.message)),
+            "unbalanced-braces" | "text-after-brace" | "missing-equals" | "missing-name" => {
+                output.warn(&format!("master.cf: {}", problem.message));
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Everything the printing parts look at.
+struct View<'a> {
+    options: &'a Options,
+    main: Arc<MainCf>,
+    master: Option<&'a MasterCf>,
+    parameters: Parameters,
+    usage: Usage,
+}
+
+impl<'a> View<'a> {
+    fn new(options: &'a Options, main: Option<&MainCf>, master: Option<&'a MasterCf>, host: &HostFacts) -> Self {
+        let main = Arc::new(if options.defaults { MainCf::default() } else { main.cloned().unwrap_or_default() });
+        let mut overrides: Vec<(String, String, Span)> = Vec::new();
+        if let (Some(directory), false) = (&host.config_directory, options.defaults) {
+            overrides.push(("config_directory".to_owned(), directory.clone(), Span::new("-c", 0)));
+        }
+        if !options.defaults {
+            overrides.extend(options.overrides.iter().map(|(n, v)| (n.clone(), v.clone(), Span::new("-o", 0))));
+        }
+        let mut host = host.clone();
+        if options.defaults {
+            host.config_directory = None;
+        }
+        let parameters = Parameters::new(main.clone(), host).with_overrides(&overrides);
+        let usage = Usage::collect(&parameters, Some(master.unwrap_or(&MasterCf::default())));
+        Self { options, main, master, parameters, usage }
+    }
+
+    /// Warnings that come before the output.
+    fn report_names(&self, output: &mut Output) {
+        if self.options.defaults {
+            return;
+        }
+        let mut warnings: Vec<String> = self.usage.malformed.iter().map(|error| error.0.clone()).collect();
+        let mut undefined = |names: &[String], file: &str| {
+            warnings.extend(names.iter().map(|name| format!("{file}: undefined parameter: {name}")));
+        };
+        undefined(&self.usage.undefined_main, self.main.file());
+        undefined(&self.usage.undefined_master, self.master.map_or("master.cf", MasterCf::file));
+        warnings.sort();
+        for (name, value) in self.sorted_settings() {
+            if registry::is_read_only(name) {
+                warnings.push(format!("{}: read-only parameter assignment: {name}={value}", self.main.file()));
+            }
+        }
+        warnings.iter().for_each(|warning| output.warn(warning));
+    }
+
+    /// Every value in use must expand, whatever is to be printed.
+    fn evaluate_all(&self, output: &mut Output) -> Option<String> {
+        let mut failed = None;
+        for (name, value) in self.sorted_settings() {
+            let raw = registry::find(name).is_some_and(|p| p.kind == registry::Kind::RawString);
+            if !raw && self.usage.class(name).is_some() && !self.names_user_loop(name) {
+                failed = failed.or(self.parameters.expand(value).err());
+            }
+        }
+        for service in self.master.map(MasterCf::services).unwrap_or_default() {
+            let as_seen = self.parameters.with_overrides(&service.parameter_overrides());
+            for setting in &service.overrides {
+                failed = failed.or(as_seen.expand(&setting.value).err());
+            }
+        }
+        failed.map(|problem| fatal_expansion(&problem, output))
+    }
+
+    /// User parameters are evaluated only where they are used.
+    fn names_user_loop(&self, name: &str) -> bool {
+        self.usage.class(name) == Some(Class::User)
+    }
+
+    fn sorted_settings(&self) -> Vec<(&str, &str)> {
+        let mut all: Vec<(&str, &str)> = self.parameters.settings().into_iter().collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// Warnings that come after the output.
+    fn report_unused(&self, output: &mut Output) {
+        if self.options.defaults || self.options.quiet {
+            return;
+        }
+        if self.options.mode == Mode::Main {
+            for (name, value) in self.sorted_settings() {
+                if self.usage.class(name).is_none() {
+                    output.warn(&format!("{}: unused parameter: {name}={value}", self.main.file()));
+                }
+            }
+        }
+        if let Some(master) = self.master {
+            let mut lines: Vec<String> = self
+                .usage
+                .unused_local(master)
+                .map(|unused| format!("{}: unused parameter: {}={}", master.file(), unused.name, unused.value))
+                .collect();
+            lines.sort();
+            lines.iter().for_each(|line| output.warn(line));
+        }
+    }
+}
+
+/// Postfix's way to fail on a bad `$`: a warning with the reason, then this.
+fn fatal_expansion(problem: &Diagnostic, output: &mut Output) -> String {
+    output.warn(&problem.message);
+    "macro processing error".to_owned()
+}
+
+/// One JSON object in a line.
+fn json_line(name: &str, value: &str) -> String {
+    format!("{{{}: {}}}\n", json_string(name), json_string(value))
+}
+
+fn json_string(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => {
+                out.push('\\');
+                out.push(c);
+            }
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests;

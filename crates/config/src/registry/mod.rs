@@ -49,6 +49,11 @@ impl Parameter {
     pub fn is_host_dependent(&self) -> bool {
         matches!(self.name, "myhostname" | "mydomain" | "mynetworks" | "process_id" | "process_name")
     }
+
+    /// Is it set by the program alone, whatever `main.cf` says?
+    pub fn is_read_only(&self) -> bool {
+        is_read_only(self.name)
+    }
 }
 
 static POSTFIX: &str = include_str!("../parameters.tsv");
@@ -68,12 +73,12 @@ pub fn all() -> &'static [Parameter] {
 
 /// The parameter of that name.
 pub fn find(name: &str) -> Option<&'static Parameter> {
-    index_of(name).map(|index| &all()[index])
+    all().binary_search_by(|parameter| parameter.name.cmp(name)).ok().map(|index| &all()[index])
 }
 
-/// Position of a parameter in [`all`].
-pub(crate) fn index_of(name: &str) -> Option<usize> {
-    all().binary_search_by(|parameter| parameter.name.cmp(name)).ok()
+/// Names that the program alone sets.
+pub(crate) fn is_read_only(name: &str) -> bool {
+    matches!(name, "process_id" | "process_name" | "service_name")
 }
 
 /// The known name nearest to a mistyped one.
