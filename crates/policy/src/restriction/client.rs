@@ -100,3 +100,98 @@ fn judge_name(context: &Context<'_, '_>, found: PeerStatus, status: (u16, u16), 
     let address = context.client_address();
     Step::Reject(Refusal::new(code, status, format!("Client host rejected: cannot find your {what}, [{address}]")))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Bench, Script, log, verified};
+    use crate::{PeerName, PeerStatus, Sasl};
+
+    fn bench(list: &str) -> Bench {
+        Bench::new(&[("smtpd_client_restrictions", list)], Script::default())
+    }
+
+    #[test]
+    fn trusted_clients_are_permitted() {
+        const DENIED: &str = "554 5.7.1 <unknown[192.0.2.80]>: Client host rejected: Access denied";
+        let values = [
+            ("mynetworks", "127.0.0.0/8, !192.0.2.70 192.0.2.64/28, [2001:db8::]/32 trusted.example"),
+            ("smtpd_client_restrictions", "permit_mynetworks, reject"),
+        ];
+        for (address, permitted) in
+            [("127.0.0.9", true), ("192.0.2.79", true), ("192.0.2.70", false), ("192.0.2.80", false), ("2001:db8::9", true)]
+        {
+            let reply = Bench::new(&values, Script::default()).client(address).reply();
+            assert_eq!(reply == "250", permitted, "{address}: {reply}");
+        }
+        assert_eq!(Bench::new(&values, Script::default()).client("192.0.2.80").reply(), DENIED);
+        let named = Script::default().name("192.0.2.80", verified("sub.trusted.example"));
+        assert_eq!(Bench::new(&values, named).client("192.0.2.80").reply(), "250");
+        assert_eq!(bench("permit_inet_interfaces, reject").client("127.0.0.1").reply(), "250");
+        assert!(bench("permit_inet_interfaces, reject").reply().starts_with("554"));
+    }
+
+    #[test]
+    fn an_unreadable_network_list_defers() {
+        let values = [
+            ("mynetworks", "hash:/networks"),
+            ("smtpd_client_restrictions", "permit_mynetworks, reject"),
+        ];
+        let script = Script::default().failure("hash:/networks", "192.0.2.10", "networks: cannot read");
+        let decision = Bench::new(&values, script).rcpt();
+        assert_eq!(
+            log(&decision),
+            [
+                "warning: networks: cannot read",
+                "reject: 451 4.3.0 <client.example.net[192.0.2.10]>: Temporary lookup failure"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_login_permits_unless_it_is_anonymous() {
+        for (method, reply) in [
+            ("PLAIN", "250"),
+            ("ANONYMOUS", "554 5.7.1 <client.example.net[192.0.2.10]>: Client host rejected: Access denied"),
+        ] {
+            let mut bench = bench("permit_sasl_authenticated, reject");
+            bench.facts.sasl = Some(Sasl { method: method.into(), ..Sasl::default() });
+            assert_eq!(bench.reply(), reply);
+        }
+        assert!(bench("permit_sasl_authenticated, reject").reply().starts_with("554"));
+    }
+
+    #[test]
+    fn clients_without_a_name_are_refused() {
+        let no_match = PeerName {
+            name: "unknown".into(),
+            reverse: "nomatch.example.net".into(),
+            name_status: PeerStatus::Forged,
+            reverse_status: PeerStatus::Ok,
+        };
+        let cannot = "Client host rejected: cannot find your";
+        for (name, verified_reply, reverse_reply) in [
+            (verified("client.example.net"), "250".to_owned(), "250".to_owned()),
+            (no_match, format!("550 5.7.25 {cannot} hostname, [192.0.2.40]"), "250".to_owned()),
+            (
+                PeerName::unknown(PeerStatus::Permanent),
+                format!("550 5.7.25 {cannot} hostname, [192.0.2.40]"),
+                format!("550 5.7.1 {cannot} reverse hostname, [192.0.2.40]"),
+            ),
+            (
+                PeerName::unknown(PeerStatus::Temporary),
+                format!("450 4.7.25 {cannot} hostname, [192.0.2.40]"),
+                format!("450 4.7.1 {cannot} reverse hostname, [192.0.2.40]"),
+            ),
+        ] {
+            for (list, reply) in [
+                ("reject_unknown_client_hostname", &verified_reply),
+                ("reject_unknown_client", &verified_reply),
+                ("reject_unknown_reverse_client_hostname", &reverse_reply),
+            ] {
+                let values = [("smtpd_client_restrictions", list), ("unknown_client_reject_code", "550")];
+                let script = Script::default().name("192.0.2.40", name.clone());
+                assert_eq!(&Bench::new(&values, script).client("192.0.2.40").reply(), reply, "{list} {name:?}");
+            }
+        }
+    }
+}

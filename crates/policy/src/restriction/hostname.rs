@@ -118,3 +118,101 @@ fn reject_unknown(context: &mut Context<'_, '_>, _: &Arg) -> Result<Step, Suspen
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Bench, Script, log};
+
+    fn reply(list: &str, helo: &str, script: Script) -> String {
+        Bench::new(&[("smtpd_helo_restrictions", list)], script).helo(helo).reply()
+    }
+
+    #[test]
+    fn invalid_names_are_refused() {
+        for (helo, expected) in [
+            ("client.example.net", "250"),
+            ("client.example.net.", "250"),
+            ("short", "250"),
+            ("a_b.example", "250"),
+            ("192.0.2.10", "250"),
+            ("[192.0.2.10]", "250"),
+            ("[IPv6:2001:db8::1]", "250"),
+            ("-bad-.example", "501 5.5.2 <-bad-.example>: Helo command rejected: Invalid name"),
+            ("a..", "501 5.5.2 <a..>: Helo command rejected: Invalid name"),
+            ("[192.0.2]", "501 5.5.2 <[192.0.2]>: Helo command rejected: invalid ip address"),
+            ("[example]", "501 5.5.2 <[example]>: Helo command rejected: invalid ip address"),
+        ] {
+            for name in ["reject_invalid_helo_hostname", "reject_invalid_hostname"] {
+                assert_eq!(reply(name, helo, Script::default()), expected, "{helo}");
+            }
+        }
+    }
+
+    #[test]
+    fn short_names_are_refused() {
+        for (helo, expected) in [
+            ("client.example.net", "250"),
+            ("client.example.net.", "250"),
+            ("[192.0.2.10]", "250"),
+            ("short", "504 5.5.2 <short>: Helo command rejected: need fully-qualified hostname"),
+            ("short.", "504 5.5.2 <short.>: Helo command rejected: need fully-qualified hostname"),
+            ("192.0.2.10", "504 5.5.2 <192.0.2.10>: Helo command rejected: need fully-qualified hostname"),
+        ] {
+            assert_eq!(reply("reject_non_fqdn_helo_hostname", helo, Script::default()), expected, "{helo}");
+        }
+        let mut bench = Bench::new(&[("smtpd_helo_restrictions", "reject_non_fqdn_hostname")], Script::default());
+        bench = bench.helo("mél.example");
+        assert!(bench.reply().starts_with("504"));
+        bench.facts.smtputf8 = true;
+        assert_eq!(bench.reply(), "250");
+    }
+
+    #[test]
+    fn unknown_names_are_refused() {
+        let not_found = |code: u16| format!("{code} 4.7.1 <h.example>: Helo command rejected: Host not found");
+        for (records, expected) in [
+            (&["A 192.0.2.1"][..], "250".to_owned()),
+            (&["AAAA 2001:db8::1"], "250".into()),
+            (&["MX 10 mx.example"], "250".into()),
+            (&["MX NULLMX"], "250".into()),
+            (&["POLICY"], "250".into()),
+            (&[], not_found(450)),
+            (&["REFUSED"], not_found(450)),
+            (&["A SERVFAIL"], not_found(450)),
+            (&["A SERVFAIL", "MX 10 mx.example"], "250".into()),
+            (&["MX INVALID"], "450 4.7.1 <h.example>: Helo command rejected: Malformed DNS server reply".into()),
+        ] {
+            let script = Script::default().dns("h.example", records);
+            assert_eq!(reply("reject_unknown_helo_hostname", "h.example", script), expected, "{records:?}");
+        }
+        let values = [
+            ("smtpd_helo_restrictions", "reject_unknown_hostname, check_helo_access static:{REJECT later}"),
+            ("unknown_hostname_reject_code", "513"),
+        ];
+        let later = "554 5.7.1 <h.example>: Helo command rejected: later";
+        let temporary = Script::default().dns("h.example", &["SERVFAIL"]);
+        assert_eq!(Bench::new(&values, temporary.clone()).helo("h.example").reply(), later);
+        assert_eq!(
+            Bench::new(&values, Script::default()).helo("h.example").reply(),
+            "513 5.7.1 <h.example>: Helo command rejected: Host not found"
+        );
+        let at_once = [values[0], ("unknown_helo_hostname_tempfail_action", "defer")];
+        assert_eq!(Bench::new(&at_once, temporary).helo("h.example").reply(), not_found(450));
+    }
+
+    #[test]
+    fn filtered_answers_are_reported() {
+        let script = Script::default().dns("h.example", &["A POLICY"]);
+        let mut bench = Bench::new(&[("smtpd_helo_restrictions", "reject_unknown_helo_hostname")], script);
+        bench = bench.helo("h.example");
+        assert_eq!(log(&bench.rcpt()), ["warning: h.example: address or MX lookup error: h.example says POLICY"]);
+    }
+
+    #[test]
+    fn without_helo_there_is_no_opinion() {
+        let lists = "reject_invalid_helo_hostname, reject_non_fqdn_helo_hostname, reject_unknown_helo_hostname";
+        let mut bench = Bench::new(&[("smtpd_recipient_restrictions", lists)], Script::default());
+        bench.facts.helo = None;
+        assert_eq!(bench.reply(), "250");
+    }
+}

@@ -113,3 +113,113 @@ fn reject_unknown(context: &mut Context<'_, '_>, subject: Subject) -> Result<Ste
         DnsStatus::Fail | DnsStatus::NotFound => context.reject(subject, code, unknown, "Domain not found"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Bench, Script, log};
+
+    const RELAY: (&str, &str) = ("relay_domains", "d.example, nodot");
+
+    #[test]
+    fn incomplete_domains_are_refused() {
+        for (address, good) in [
+            ("a@example.org", true),
+            ("a@example.org.", true),
+            ("a@[192.0.2.1]", true),
+            ("a b@example.org", true),
+            ("a", false),
+            ("a@nodot", false),
+            ("a%example.org", false),
+        ] {
+            let text = format!("504 5.5.2 <{address}>: Sender address rejected: need fully-qualified address");
+            let expected = if good { "250" } else { &text };
+            let values = [("smtpd_sender_restrictions", "reject_non_fqdn_sender")];
+            assert_eq!(Bench::new(&values, Script::default()).sender(address).reply(), expected);
+
+            let text = text.replace("Sender", "Recipient");
+            let expected = if good { "250" } else { &text };
+            let values = [
+                ("smtpd_relay_restrictions", "permit_mynetworks, defer_unauth_destination"),
+                ("smtpd_recipient_restrictions", "reject_non_fqdn_recipient"),
+                RELAY,
+            ];
+            let mut bench = Bench::new(&values, Script::default()).client("127.0.0.1").recipient(address);
+            assert_eq!(bench.reply(), expected);
+        }
+        let values = [("smtpd_sender_restrictions", "reject_non_fqdn_sender, reject_unknown_sender_domain")];
+        assert_eq!(Bench::new(&values, Script::default()).sender("").reply(), "250");
+    }
+
+    #[test]
+    fn unknown_domains_are_refused() {
+        let null = "Domain d.example does not accept mail (nullMX)";
+        for (records, sender, recipient) in [
+            (&["MX 10 mx.example"][..], "250", "250"),
+            (&["A 192.0.2.1"], "250", "250"),
+            (&["AAAA 2001:db8::1"], "250", "250"),
+            (&["MX SERVFAIL", "A 192.0.2.1"], "250", "250"),
+            (&["MX POLICY"], "250", "250"),
+            (&[], "450 4.1.8 Domain not found", "450 4.1.2 Domain not found"),
+            (&["TXT words"], "450 4.1.8 Domain not found", "450 4.1.2 Domain not found"),
+            (&["REFUSED"], "450 4.1.8 Domain not found", "450 4.1.2 Domain not found"),
+            (&["SERVFAIL"], "450 4.1.8 Domain not found", "450 4.1.2 Domain not found"),
+            (&["MX INVALID", "A 192.0.2.1"], "450 4.1.8 Malformed DNS server reply", "450 4.1.2 Malformed DNS server reply"),
+            (&["MX NULLMX", "A 192.0.2.1"], &format!("550 5.7.27 {null}"), &format!("556 5.1.10 {null}")),
+        ] {
+            for (list, restriction, class, expected) in [
+                ("smtpd_sender_restrictions", "reject_unknown_sender_domain", "Sender", sender),
+                ("smtpd_sender_restrictions", "reject_unknown_address", "Sender", sender),
+                ("smtpd_recipient_restrictions", "reject_unknown_recipient_domain", "Recipient", recipient),
+            ] {
+                let script = Script::default().dns("d.example", records);
+                let mut bench = Bench::new(&[(list, restriction), RELAY], script);
+                bench = if class == "Sender" { bench.sender("a@D.example") } else { bench.recipient("a@D.example") };
+                let expected = match expected.splitn(3, ' ').collect::<Vec<_>>()[..] {
+                    [code, status, text] => {
+                        format!("{code} {status} <a@D.example>: {class} address rejected: {text}")
+                    }
+                    _ => expected.to_owned(),
+                };
+                assert_eq!(bench.reply().replace("d.example", "D.example"), expected.replace("d.example", "D.example"));
+            }
+        }
+    }
+
+    #[test]
+    fn temporary_failures_wait_for_a_better_reason() {
+        let values = [
+            ("smtpd_sender_restrictions", "reject_unknown_sender_domain"),
+            ("smtpd_recipient_restrictions", "check_recipient_access hash:/r"),
+            ("unknown_address_reject_code", "550"),
+        ];
+        let script = Script::default()
+            .dns("temp.example", &["SERVFAIL"])
+            .entry("hash:/r", "bad@example.com", "REJECT");
+        let mut bench = Bench::new(&values, script.clone()).sender("a@temp.example");
+        assert_eq!(bench.reply(), "450 4.1.8 <a@temp.example>: Sender address rejected: Domain not found");
+        let mut bench = bench.recipient("bad@example.com");
+        assert_eq!(bench.reply(), "554 5.7.1 <bad@example.com>: Recipient address rejected: Access denied");
+
+        let at_once = [values[0], values[1], ("unknown_address_tempfail_action", "defer")];
+        let mut bench = Bench::new(&at_once, script).sender("a@temp.example").recipient("bad@example.com");
+        assert_eq!(bench.reply(), "450 4.1.8 <a@temp.example>: Sender address rejected: Domain not found");
+    }
+
+    #[test]
+    fn our_own_domains_and_literals_are_not_looked_up() {
+        let values = [("smtpd_sender_restrictions", "reject_unknown_sender_domain")];
+        for sender in ["a@example.com", "a@[192.0.2.9]", "a"] {
+            let mut bench = Bench::new(&values, Script::default()).sender(sender);
+            assert_eq!(bench.reply(), "250");
+            assert!(bench.script.asked.is_empty(), "{:?}", bench.script.asked);
+        }
+    }
+
+    #[test]
+    fn filtered_answers_are_reported() {
+        let script = Script::default().dns("d.example", &["MX POLICY"]);
+        let values = [("smtpd_sender_restrictions", "reject_unknown_sender_domain")];
+        let decision = Bench::new(&values, script).sender("a@d.example").rcpt();
+        assert_eq!(log(&decision), ["warning: d.example: MX or address lookup error: d.example says POLICY"]);
+    }
+}
