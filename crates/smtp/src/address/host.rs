@@ -56,7 +56,6 @@ pub fn valid_mailhost_literal(text: &str) -> bool {
 }
 
 /// The address in a mail host form: `1.2.3.4` or `IPv6:2001:db8::1` (XCLIENT, XFORWARD, Received).
-#[allow(dead_code)]
 pub(crate) fn parse_mailhost_address(text: &str) -> Option<IpAddr> {
     match strip_ipv6_prefix(text) {
         Some(address) => address.parse::<Ipv6Addr>().ok().map(IpAddr::V6),

@@ -55,8 +55,30 @@ pub enum Verdict {
 pub enum MessageEnd {
     /// On stable storage.
     Queued,
+    /// The next hop has it: its whole reply, which is passed on (`smtpd_proxy_filter`).
+    Relayed(String),
     /// Refused or failed: the whole reply (`550 5.7.1 …`, `451 4.3.0 Error: queue file write error`).
     Refused(String),
+}
+
+/// Something whose rate is limited per client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rate {
+    /// A MAIL command (`smtpd_client_message_rate_limit`).
+    Message,
+    /// A RCPT or VRFY command (`smtpd_client_recipient_rate_limit`).
+    Recipient,
+}
+
+/// How an ETRN request went with the flush service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// `250 Queuing started`
+    Started,
+    /// The domain is not in `fast_flush_domains`: `459 <domain>: service unavailable`.
+    Unavailable,
+    /// It did not work: `458 Unable to queue messages`.
+    Failed,
 }
 
 /// An identity that XCLIENT or XFORWARD handed over; `None` fields were not mentioned.
@@ -85,7 +107,8 @@ pub enum Event {
     Decide(Decide),
     /// The first recipient (or MAIL) was accepted: give the message a queue id; answer with `opened`.
     Open,
-    /// One recipient was accepted (after its decision, and after `Open` where that was due).
+    /// One recipient was accepted (after its decision, and after `Open` where that was due): the last of
+    /// `recipients()`. With `smtpd_proxy_filter` answer with `recipient_answered`.
     Recipient,
     /// Content is ready: take it with `take_content`. Lines end in LF, dots are unstuffed.
     Content,
@@ -98,13 +121,21 @@ pub enum Event {
     /// A 4xx/5xx reply is about to leave and `smtpd_reject_filter_maps` or a footer is set: answer with
     /// `finish_reply(text)`; the text may have several lines, separated by LF.
     FinishReply(String),
-    /// XCLIENT changed who the client is; the session is back at its greeting and a Connect decision follows.
+    /// A MAIL, RCPT or VRFY command is to be counted; answer with `counted(over the limit?)`. Only where the
+    /// configuration asks for it and the client is not exempt.
+    Count(Rate),
+    /// Is this unknown command word in the tables of `smtpd_forbidden_commands`? Answer with `forbidden`.
+    MatchForbidden(String),
+    /// ETRN was permitted: ask the flush service for `etrn_domain()`; answer with `flushed`.
+    Flush,
+    /// XCLIENT changed who the client is. Answer with `client_changed_done`; then the session is back at its greeting,
+    /// and with `smtpd_delay_reject = no` a Connect decision follows.
     ClientChanged(ClientIdentity),
     /// A log line of the session itself, without prefix, such as `improper command pipelining after …`.
     /// The text holds [`ServerSession::CLIENT`] where `name[address]` belongs.
     Log(String),
     /// As `Log`, with `warning: ` before it.
     Warning(String),
-    /// The session is over: flush what is left to send, log the statistics line, close.
+    /// The session is over: flush what is left to send, log the statistics line, close. It comes once, as the last one.
     Close,
 }

@@ -1,9 +1,33 @@
 //! The SMTP server session as a state machine: bytes and answers in, events out.
 //!
-//! The driver owns the socket, the clock and all look-ups. Per turn it calls [`ServerSession::receive`], then
-//! [`ServerSession::poll`] until that returns `None`, acting on each [`Event`]; events that ask for an answer put the
-//! session to sleep until the matching `resolve…` call, and input waits in the buffer meanwhile.
+//! The driver owns the socket, the clock and all look-ups. It calls [`ServerSession::start`] once; then per turn
+//! [`ServerSession::receive`] with what it read, [`ServerSession::poll`] until that returns `None`, acting on each
+//! [`Event`], and [`ServerSession::take_output`] to send what is to be sent. Events that ask for an answer put the
+//! session to sleep until the matching call; input waits in the buffer meanwhile. After an answer, poll again.
+//! When [`ServerSession::poll_timeout`] has passed, call [`ServerSession::handle_timeout`] and poll.
+//!
+//! Time is a number of milliseconds on any clock that does not go backwards.
 
+mod answer;
+mod command;
+mod config;
+mod content;
+mod envelope;
 mod event;
+mod greeting;
+mod identity;
+mod input;
+mod line;
+mod message;
+mod reply;
+mod session;
+mod statistics;
+#[cfg(test)]
+mod tests;
+mod transaction;
 
-pub use event::{ClientIdentity, Decide, Event, MessageEnd, Moment, Verdict};
+pub use config::{Authorised, EhloKeywords, ForbidBareNewline, ForbiddenCommands, SessionConfig};
+pub use event::{ClientIdentity, Decide, Event, Flush, MessageEnd, Moment, Rate, Verdict};
+pub use identity::Forwarded;
+pub use session::ServerSession;
+pub use transaction::{Body, MailOptions, Notify, Recipient, Ret};

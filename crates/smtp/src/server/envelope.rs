@@ -1,0 +1,241 @@
+//! MAIL, RCPT and VRFY.
+
+use super::event::{Event, Moment, Rate};
+use super::line::{Printable, Word, Words};
+use super::session::{ServerSession, Waiting};
+use super::transaction::{Bdat, OptionError, Recipient};
+use crate::address::{PathRules, SyntaxError, parse_path};
+use std::sync::Arc;
+
+const UNICODE_ADDRESS: &str = "553 5.6.7 Must declare SMTPUTF8 to send unicode address";
+
+impl ServerSession {
+    /// Count MAIL, RCPT or VRFY; `None` when the driver has to be asked first, else whether it is over the limit.
+    fn count(&mut self, rate: Rate) -> Option<bool> {
+        let wanted = match rate {
+            Rate::Message => self.config.count_messages,
+            Rate::Recipient => self.config.count_recipients,
+        };
+        if !wanted || self.authorised.event_limit_exempt {
+            return Some(false);
+        }
+        let answer = self.over_limit.take();
+        if answer.is_none() {
+            self.waiting = Waiting::Counted;
+            self.events.push_back(Event::Count(rate));
+        }
+        answer
+    }
+
+    /// `too much mail from ADDR`: the address as log lines have it.
+    fn over_rate(&mut self, what: &str) {
+        match self.client_address() {
+            Some(address) => self.fail_with(format_args!("450 4.7.1 Error: too {what} from {address}")),
+            None => self.fail_with(format_args!("450 4.7.1 Error: too {what} from unknown")),
+        }
+    }
+
+    /// The address of a MAIL, RCPT or VRFY argument, with the log's word about bad ones.
+    fn path(&mut self, text: &str, rules: PathRules) -> Result<String, SyntaxError> {
+        let rules = PathRules {
+            allow_min_user: self.config.allow_min_user,
+            resolve_numeric_domain: self.config.resolve_numeric_domain,
+            ..rules
+        };
+        let path = parse_path(text, rules);
+        if path.is_err() {
+            let place = self.stage;
+            self.warn(format!("Illegal address syntax from {} in {place} command: {}", Self::CLIENT, Printable(text)));
+        }
+        path
+    }
+
+    fn bad_option(&mut self, error: OptionError, word: Word<'_>) {
+        match error {
+            OptionError::Reply(text) => self.fail(text),
+            OptionError::Unsupported => {
+                self.fail_with(format_args!("555 5.5.4 Unsupported option: {}", Printable(word.text)));
+            }
+        }
+    }
+
+    pub(super) fn mail_command_line(&mut self, mut words: Words<'_>, line: &str) {
+        if self.config.smtpd_helo_required && self.helo.is_none() {
+            return self.fail("503 5.5.1 Error: send HELO/EHLO first");
+        }
+        if self.transaction.sender.is_some() {
+            return self.fail("503 5.5.1 Error: nested MAIL command");
+        }
+        if self.transaction.bdat != Bdat::No {
+            return self.fail("503 5.5.1 Error: MAIL after BDAT");
+        }
+        let from = words.next().filter(|word| word.text.eq_ignore_ascii_case("from:"));
+        let (Some(_), Some(path)) = (from, words.next()) else {
+            return self.fail("501 5.5.4 Syntax: MAIL FROM:<address>");
+        };
+        if path.unclosed {
+            return self.fail("501 5.1.7 Bad sender address syntax");
+        }
+        match self.count(Rate::Message) {
+            None => return,
+            Some(true) => return self.over_rate("much mail"),
+            Some(false) => {}
+        }
+        let smtputf8 = words.any(|word| word.text.eq_ignore_ascii_case("SMTPUTF8"));
+        let rules = PathRules {
+            strict_rfc821_envelopes: self.config.strict_rfc821_envelopes,
+            allow_empty: true,
+            smtputf8: smtputf8 && self.config.smtputf8_enable,
+            ..PathRules::default()
+        };
+        let Ok(sender) = self.path(path.text, rules) else {
+            return self.fail("501 5.1.7 Bad sender address syntax");
+        };
+        self.mail_options_line(sender, line);
+    }
+
+    fn mail_options_line(&mut self, sender: String, line: &str) {
+        let config = Arc::clone(&self.config);
+        self.transaction.options.renew();
+        for word in Words::new(line).skip(3) {
+            if let Err(error) = self.transaction.options.option(word, &config, &self.authorised) {
+                return self.bad_option(error, word);
+            }
+        }
+        let null = sender.is_empty();
+        self.pending_sender = Some(sender);
+        let limit = config.message_size_limit;
+        if limit > 0 && self.transaction.options.size > limit {
+            let reply = if config.soft_bounce {
+                "452 4.3.4 Message size exceeds fixed limit"
+            } else {
+                "552 5.3.4 Message size exceeds fixed limit"
+            };
+            self.log_reject(reply);
+            self.pending_sender = None;
+            return self.fail(reply);
+        }
+        if null && self.transaction.options.verp.is_some() {
+            self.pending_sender = None;
+            return self.fail("503 5.5.4 Error: XVERP requires non-null sender");
+        }
+        if config.smtpd_proxy_filter {
+            line.clone_into(&mut self.transaction.mail_command);
+        }
+        // Also with smtpd_delay_reject: the address may make no sense to the resolver, and the driver may ask ahead.
+        self.decide(Moment::Mail);
+    }
+
+    /// The sender lists permit, or wait for RCPT.
+    pub(super) fn accept_sender(&mut self) {
+        let Some(sender) = self.pending_sender.take() else { return };
+        if self.config.strict_smtputf8 && !self.transaction.options.smtputf8 && !sender.is_ascii() {
+            return self.fail(UNICODE_ADDRESS);
+        }
+        if self.queue_space_low {
+            return self.fail("452 4.3.1 Insufficient system storage");
+        }
+        self.transaction.sender = Some(sender);
+        if self.config.smtpd_delay_open_until_valid_rcpt {
+            self.succeed("250 2.1.0 Ok");
+        } else {
+            self.waiting = Waiting::Opened;
+            self.events.push_back(Event::Open);
+        }
+    }
+
+    pub(super) fn rcpt_command(&mut self, mut words: Words<'_>, line: &str) {
+        if self.transaction.sender.is_none() {
+            return self.fail("503 5.5.1 Error: need MAIL command");
+        }
+        if self.transaction.bdat != Bdat::No {
+            return self.fail("503 5.5.1 Error: RCPT after BDAT");
+        }
+        let to = words.next().filter(|word| word.text.eq_ignore_ascii_case("to:"));
+        let (Some(_), Some(path)) = (to, words.next()) else {
+            return self.fail("501 5.5.4 Syntax: RCPT TO:<address>");
+        };
+        if path.unclosed {
+            return self.fail("501 5.1.3 Bad recipient address syntax");
+        }
+        match self.count(Rate::Recipient) {
+            None => return,
+            Some(true) => return self.over_rate("many recipients"),
+            Some(false) => {}
+        }
+        let rules = PathRules {
+            strict_rfc821_envelopes: self.config.strict_rfc821_envelopes,
+            smtputf8: self.transaction.options.smtputf8,
+            ..PathRules::default()
+        };
+        let Ok(address) = self.path(path.text, rules) else {
+            return self.fail("501 5.1.3 Bad recipient address syntax");
+        };
+        let mut recipient = Recipient { address, ..Recipient::default() };
+        for word in words {
+            if let Err(error) = recipient.option(word, self.authorised.discard_ehlo_keywords) {
+                return self.bad_option(error, word);
+            }
+        }
+        if self.config.smtpd_proxy_filter {
+            line.clone_into(&mut recipient.command);
+        }
+        self.judge_recipient(recipient);
+    }
+
+    fn judge_recipient(&mut self, recipient: Recipient) {
+        if self.transaction.recipients.len() >= self.config.smtpd_recipient_limit {
+            self.transaction.overshoot = self.transaction.overshoot.saturating_add(1);
+            let reply = "452 4.5.3 Error: too many recipients";
+            return if self.transaction.overshoot > self.config.smtpd_recipient_overshoot_limit {
+                self.fail(reply);
+            } else {
+                self.succeed(reply);
+            };
+        }
+        let utf8 = self.transaction.options.smtputf8 || recipient.address.is_ascii();
+        if self.config.strict_smtputf8 && !utf8 {
+            return self.fail(UNICODE_ADDRESS);
+        }
+        self.pending_recipient = Some(recipient);
+        self.decide(Moment::Rcpt);
+    }
+
+    /// The lists permit a recipient, and the message is open: keep it.
+    pub(super) fn accept_recipient(&mut self) {
+        let Some(recipient) = self.pending_recipient.take() else { return };
+        self.transaction.recipients.push(recipient);
+        self.events.push_back(Event::Recipient);
+        if self.config.smtpd_proxy_filter {
+            self.waiting = Waiting::RecipientAnswer;
+        } else {
+            self.succeed("250 2.1.5 Ok");
+        }
+    }
+
+    pub(super) fn vrfy_command(&mut self, words: Words<'_>) {
+        if self.config.disable_vrfy_command {
+            return self.fail("502 5.5.1 VRFY command is disabled");
+        }
+        let all = words.rest();
+        let (text, smtputf8) = match all.len().checked_sub(9).and_then(|at| all.split_at_checked(at)) {
+            Some((head, tail)) if tail.eq_ignore_ascii_case(" SMTPUTF8") && self.config.smtputf8_enable => {
+                (head.trim_end(), true)
+            }
+            _ => (all, false),
+        };
+        if text.is_empty() {
+            return self.fail("501 5.5.4 Syntax: VRFY address [SMTPUTF8]");
+        }
+        match self.count(Rate::Recipient) {
+            None => return,
+            Some(true) => return self.over_rate("many recipients"),
+            Some(false) => {}
+        }
+        let Ok(address) = self.path(text, PathRules { smtputf8, ..PathRules::default() }) else {
+            return self.fail("501 5.1.3 Bad recipient address syntax");
+        };
+        self.pending_recipient = Some(Recipient { address, command: text.to_owned(), ..Recipient::default() });
+        self.decide(Moment::Vrfy);
+    }
+}

@@ -1,0 +1,546 @@
+//! The session itself: its state, its turns, its time limits, and what policy may ask it.
+
+use super::config::{Authorised, ForbidBareNewline, SessionConfig};
+use super::content::Content;
+use super::event::{Decide, Event, Moment};
+use super::identity::Forwarded;
+use super::input::{IDLE_BUFFER, Input};
+use super::statistics::{Statistics, Verb};
+use super::transaction::{MailOptions, Recipient, Transaction};
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// No more input is wanted while this much of it waits.
+const INPUT_LIMIT: usize = 64 * 1024;
+
+/// What the session is doing.
+#[derive(Debug, Default)]
+pub(super) enum Phase {
+    /// `start` was not called yet.
+    #[default]
+    New,
+    /// Between commands.
+    Command,
+    /// Reading the content of DATA.
+    Data,
+    /// Reading a BDAT chunk.
+    Chunk(Chunk),
+    /// Reading a BDAT chunk and throwing it away; then comes the reply.
+    Skip(Chunk, Refusal),
+    /// All content is here.
+    ContentEnd {
+        /// By BDAT?
+        bdat: bool,
+    },
+    /// `Close` was handed out.
+    Closed,
+}
+
+/// A BDAT chunk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chunk {
+    pub(super) size: u64,
+    pub(super) left: u64,
+    pub(super) last: bool,
+}
+
+/// The reply after a chunk that was read for nothing.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) reply: String,
+    /// Does it count as an error?
+    pub(super) counts: bool,
+}
+
+/// Whose answer the session waits for.
+#[derive(Debug, Default)]
+pub(super) enum Waiting {
+    #[default]
+    Nobody,
+    Verdict(Moment),
+    /// The verdict at the first BDAT chunk.
+    ChunkVerdict(Chunk),
+    Opened,
+    RecipientAnswer,
+    ContentTaken,
+    Committed,
+    Filtered,
+    Finished {
+        late: bool,
+    },
+    Counted,
+    Matched,
+    Flushed,
+    ClientChanged,
+}
+
+/// One SMTP session, server side. See the module's documentation for how to drive it.
+#[derive(Debug)]
+pub struct ServerSession {
+    pub(super) config: Arc<SessionConfig>,
+    pub(super) authorised: Authorised,
+    pub(super) now: u64,
+    pub(super) phase: Phase,
+    pub(super) waiting: Waiting,
+    pub(super) events: VecDeque<Event>,
+    pub(super) input: Input,
+    pub(super) output: Vec<u8>,
+    /// A reply that is late on purpose, and when it may go.
+    pub(super) held: Vec<u8>,
+    pub(super) held_until: Option<u64>,
+    /// When the wait for input is over.
+    deadline: Option<u64>,
+    pub(super) verb: Verb,
+    pub(super) stage: &'static str,
+    pub(super) helo: Option<String>,
+    pub(super) pending_helo: Option<String>,
+    pub(super) esmtp: bool,
+    pub(super) login: Option<String>,
+    pub(super) transaction: Transaction,
+    pub(super) pending_sender: Option<String>,
+    pub(super) pending_recipient: Option<Recipient>,
+    pub(super) etrn_domain: Option<String>,
+    pub(super) queue_id: Option<String>,
+    pub(super) forwarded: Option<Box<Forwarded>>,
+    pub(super) content: Option<Box<Content>>,
+    pub(super) statistics: Statistics,
+    pub(super) errors: u32,
+    pub(super) junk: u32,
+    pub(super) access_denied: Option<String>,
+    /// What is left to do when the driver has finished a reply: end the transaction, dropping the message or not.
+    pub(super) after_reply: Option<bool>,
+    /// Bytes of an overlong line that were thrown away.
+    pub(super) skipping: Option<usize>,
+    /// The line that `smtpd_command_filter` made of the one at hand.
+    pub(super) replaced_line: Option<Vec<u8>>,
+    /// The line at hand went through the filter, or was counted as tried.
+    pub(super) line_filtered: bool,
+    pub(super) line_tried: bool,
+    pub(super) over_limit: Option<bool>,
+    pub(super) forbidden: Option<bool>,
+    pub(super) queue_space_low: bool,
+    pub(super) bare_lf: bool,
+    pub(super) eof: bool,
+    pub(super) closing: bool,
+    pub(super) draining: bool,
+    pub(super) improper_pipelining: bool,
+    client_address: Option<IpAddr>,
+    client_port: u16,
+    client_label: Option<Box<str>>,
+}
+
+impl ServerSession {
+    /// Stands where `name[address]` belongs in the texts of [`Event::Log`] and [`Event::Warning`]: the name may not
+    /// be known yet.
+    pub const CLIENT: &'static str = "\u{1}";
+
+    /// A session with a client that has just connected; nothing happens before [`Self::start`].
+    pub fn new(
+        config: Arc<SessionConfig>,
+        client_address: Option<IpAddr>,
+        client_port: u16,
+        authorised: Authorised,
+        now: u64,
+    ) -> Self {
+        Self {
+            config,
+            authorised,
+            now,
+            phase: Phase::New,
+            waiting: Waiting::Nobody,
+            events: VecDeque::new(),
+            input: Input::default(),
+            output: Vec::new(),
+            held: Vec::new(),
+            held_until: None,
+            deadline: None,
+            verb: Verb::Unknown,
+            stage: "CONNECT",
+            helo: None,
+            pending_helo: None,
+            esmtp: false,
+            login: None,
+            transaction: Transaction::default(),
+            pending_sender: None,
+            pending_recipient: None,
+            etrn_domain: None,
+            queue_id: None,
+            forwarded: None,
+            content: None,
+            statistics: Statistics::default(),
+            errors: 0,
+            junk: 0,
+            access_denied: None,
+            after_reply: None,
+            skipping: None,
+            replaced_line: None,
+            line_filtered: false,
+            line_tried: false,
+            over_limit: None,
+            forbidden: None,
+            queue_space_low: false,
+            bare_lf: false,
+            eof: false,
+            closing: false,
+            draining: false,
+            improper_pipelining: false,
+            client_address,
+            client_port,
+            client_label: None,
+        }
+    }
+
+    /// Begin: greet, or with `smtpd_delay_reject = no` ask for the Connect decision first. Input that was received
+    /// before is improper pipelining.
+    pub fn start(&mut self, now: u64) {
+        self.now = now;
+        if matches!(self.phase, Phase::New) {
+            self.greet();
+        }
+    }
+
+    /// End the session before or after its greeting with this reply (`421 4.7.0 … too many connections …`).
+    pub fn refuse(&mut self, reply: &str) {
+        if !self.closing && !matches!(self.phase, Phase::Closed) {
+            self.waiting = Waiting::Nobody;
+            self.phase = Phase::Command;
+            self.reply_text(reply);
+            self.closing = true;
+        }
+    }
+
+    /// Take input. Not to be called while [`Self::wants_input`] is false, or the buffer grows beyond its bound.
+    pub fn receive(&mut self, now: u64, bytes: &[u8]) {
+        self.now = now;
+        if bytes.is_empty() || self.closing || self.eof || matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        self.input.extend(bytes);
+        if !self.config.smtpd_per_request_deadline {
+            self.deadline = None;
+        } else if !matches!(self.phase, Phase::New | Phase::Command) && self.config.smtpd_min_data_rate > 0 {
+            let more = (bytes.len() as u64).saturating_mul(1000) / self.config.smtpd_min_data_rate;
+            let most = now + self.config.smtpd_timeout * 1000;
+            self.deadline = self.deadline.map(|at| at.saturating_add(more).min(most));
+        }
+    }
+
+    /// The client has closed its side, or the connection is lost.
+    pub fn end_of_input(&mut self, now: u64) {
+        self.now = now;
+        self.eof = true;
+    }
+
+    /// What is to be done next; `None` when the session waits for input, an answer, or time.
+    pub fn poll(&mut self, now: u64) -> Option<Event> {
+        self.now = now;
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some(event);
+            }
+            if let Some(until) = self.held_until {
+                if now < until && !self.eof {
+                    return None;
+                }
+                self.held_until = None;
+                let mut held = std::mem::take(&mut self.held);
+                self.output.append(&mut held);
+            }
+            if !matches!(self.waiting, Waiting::Nobody) {
+                return None;
+            }
+            if self.closing {
+                return self.close();
+            }
+            if !self.advance() {
+                self.rest();
+                return None;
+            }
+        }
+    }
+
+    /// One step; false when there is nothing to do without input.
+    fn advance(&mut self) -> bool {
+        match &self.phase {
+            Phase::New | Phase::Closed => false,
+            Phase::Command => self.command(),
+            Phase::Data => self.read_data(),
+            Phase::Chunk(chunk) => {
+                let chunk = *chunk;
+                self.read_chunk(chunk)
+            }
+            Phase::Skip(..) => self.skip_chunk(),
+            Phase::ContentEnd { bdat } => {
+                let bdat = *bdat;
+                self.end_content(bdat);
+                true
+            }
+        }
+    }
+
+    fn close(&mut self) -> Option<Event> {
+        if matches!(self.phase, Phase::Closed) {
+            return None;
+        }
+        if self.abort_message() {
+            return self.events.pop_front();
+        }
+        self.phase = Phase::Closed;
+        self.input = Input::default();
+        Some(Event::Close)
+    }
+
+    /// Nothing to do: start the clock, and let go of large buffers.
+    fn rest(&mut self) {
+        if self.deadline.is_none() && !matches!(self.phase, Phase::New | Phase::Closed) {
+            self.deadline = Some(self.now + self.config.smtpd_timeout * 1000);
+        }
+        self.input.shrink();
+    }
+
+    /// A command is complete: the next one has all the time again.
+    pub(super) fn restart_clock(&mut self) {
+        self.deadline = None;
+    }
+
+    /// Add what is to be sent now to `out`. Call it when [`Self::poll`] has returned `None` or [`Event::Close`]: the
+    /// replies of a pipelined group leave together.
+    pub fn take_output(&mut self, out: &mut Vec<u8>) {
+        if out.is_empty() && self.output.len() > IDLE_BUFFER {
+            std::mem::swap(out, &mut self.output);
+        } else {
+            out.extend_from_slice(&self.output);
+        }
+        self.output.clear();
+        if self.output.capacity() > IDLE_BUFFER {
+            self.output = Vec::new();
+        }
+    }
+
+    /// Is there something for [`Self::take_output`]?
+    pub fn has_output(&self) -> bool {
+        !self.output.is_empty()
+    }
+
+    /// Should the driver read from the socket?
+    pub fn wants_input(&self) -> bool {
+        matches!(self.waiting, Waiting::Nobody)
+            && self.held_until.is_none()
+            && !self.closing
+            && !self.eof
+            && !matches!(self.phase, Phase::New | Phase::Closed)
+            && self.input.len() < INPUT_LIMIT
+    }
+
+    /// When [`Self::handle_timeout`] is to be called, if nothing else happens first.
+    pub fn poll_timeout(&self) -> Option<u64> {
+        self.held_until.or(if self.wants_input() { self.deadline } else { None })
+    }
+
+    /// Time has passed: a late reply may be due (poll and see), or the client has taken too long.
+    pub fn handle_timeout(&mut self, now: u64) {
+        self.now = now;
+        if self.held_until.is_some() || !self.wants_input() || self.deadline.is_none_or(|at| now < at) {
+            return;
+        }
+        self.deadline = None;
+        self.log_end("timeout");
+        self.reply(format_args!("421 4.4.2 {} Error: timeout exceeded", Arc::clone(&self.config).myhostname));
+        self.phase = Phase::Command;
+        self.closing = true;
+    }
+
+    /// The server is to stop: the session ends with a 421 reply at the next command.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Is there too little space for mail (`queue_minfree`, `message_size_limit`)? MAIL is then refused for a while.
+    pub fn set_queue_space_low(&mut self, low: bool) {
+        self.queue_space_low = low;
+    }
+
+    /// Ask for a decision.
+    pub(super) fn decide(&mut self, moment: Moment) {
+        self.waiting = Waiting::Verdict(moment);
+        self.events.push_back(Event::Decide(Decide { moment, stage: self.stage }));
+    }
+
+    /// Drop the open message, if there is one.
+    pub(super) fn abort_message(&mut self) -> bool {
+        self.content = None;
+        let open = self.queue_id.take().is_some();
+        if open {
+            self.events.push_back(Event::Abort);
+        }
+        open
+    }
+
+    /// The transaction is over, once its reply is out: a footer may want to know its sender.
+    pub(super) fn end_transaction(&mut self, abort: bool) {
+        if matches!(self.waiting, Waiting::Finished { .. }) {
+            self.after_reply = Some(abort);
+            return;
+        }
+        if abort {
+            self.abort_message();
+        }
+        self.reset_transaction();
+    }
+
+    /// Back to before MAIL (RSET, HELO, the end of a message). The message itself is someone else's business.
+    pub(super) fn reset_transaction(&mut self) {
+        self.queue_id = None;
+        self.content = None;
+        self.pending_sender = None;
+        self.pending_recipient = None;
+        self.forwarded = None;
+        let old = &mut self.transaction;
+        if old.sender.is_some() || old.options != MailOptions::default() || !old.recipients.is_empty() {
+            self.transaction = Transaction::default();
+        } else {
+            old.bdat = super::transaction::Bdat::No;
+            old.overshoot = 0;
+        }
+    }
+}
+
+/// What policy, log and queue may want to know.
+impl ServerSession {
+    /// The configuration.
+    pub fn config(&self) -> &SessionConfig {
+        &self.config
+    }
+
+    /// The client's address, as it was connected or as XCLIENT has changed it.
+    pub fn client_address(&self) -> Option<IpAddr> {
+        self.client_address
+    }
+
+    /// The client's port, 0 when not known.
+    pub fn client_port(&self) -> u16 {
+        self.client_port
+    }
+
+    pub(super) fn set_client(&mut self, address: Option<Option<IpAddr>>, port: Option<Option<u16>>) {
+        self.client_label = None;
+        self.client_address = address.unwrap_or(self.client_address);
+        self.client_port = port.map_or(self.client_port, Option::unwrap_or_default);
+    }
+
+    /// Tell the session the `name[address]` of its client, as soon as it is known; the reply
+    /// `503 5.7.0 Error: access denied for …` has it. Until then the name is `unknown`.
+    pub fn set_client_label(&mut self, label: &str) {
+        self.client_label = Some(label.into());
+    }
+
+    pub(super) fn client_label(&self) -> String {
+        match (&self.client_label, self.client_address) {
+            (Some(label), _) => label.to_string(),
+            (None, Some(address)) => format!("unknown[{address}]"),
+            (None, None) => "unknown[unknown]".to_owned(),
+        }
+    }
+
+    /// What this client may do.
+    pub fn authorised(&self) -> Authorised {
+        self.authorised
+    }
+
+    /// The HELO or EHLO name: the one being judged, else the accepted one.
+    pub fn helo_name(&self) -> Option<&str> {
+        self.pending_helo.as_deref().or(self.helo.as_deref())
+    }
+
+    /// `SMTP` or `ESMTP`.
+    pub fn protocol(&self) -> &'static str {
+        if self.esmtp { "ESMTP" } else { "SMTP" }
+    }
+
+    /// The login that XCLIENT handed over.
+    pub fn login(&self) -> Option<&str> {
+        self.login.as_deref()
+    }
+
+    /// The sender being judged at MAIL (internal form).
+    pub fn pending_sender(&self) -> Option<&str> {
+        self.pending_sender.as_deref()
+    }
+
+    /// The sender, judged or accepted.
+    pub fn sender(&self) -> Option<&str> {
+        self.pending_sender.as_deref().or(self.transaction.sender.as_deref())
+    }
+
+    /// The recipient being judged at RCPT or VRFY (internal form).
+    pub fn pending_recipient(&self) -> Option<&str> {
+        self.pending_recipient.as_ref().map(|r| r.address.as_str())
+    }
+
+    /// The recipient that log lines and lists see: the one being judged, or at DATA and later the only one.
+    pub fn recipient(&self) -> Option<&str> {
+        if self.pending_recipient.is_some() {
+            return self.pending_recipient();
+        }
+        let late = matches!(self.stage, "DATA" | "BDAT" | "END-OF-MESSAGE");
+        match self.transaction.recipients.as_slice() {
+            [only] if late => Some(&only.address),
+            _ => None,
+        }
+    }
+
+    /// The accepted recipients.
+    pub fn recipients(&self) -> &[Recipient] {
+        &self.transaction.recipients
+    }
+
+    /// What MAIL FROM asked for.
+    pub fn mail_options(&self) -> &MailOptions {
+        &self.transaction.options
+    }
+
+    /// The MAIL command as received (only with `smtpd_proxy_filter`).
+    pub fn mail_command(&self) -> &str {
+        &self.transaction.mail_command
+    }
+
+    /// The ETRN argument.
+    pub fn etrn_domain(&self) -> Option<&str> {
+        self.etrn_domain.as_deref()
+    }
+
+    /// The queue id that `opened` gave.
+    pub fn queue_id(&self) -> Option<&str> {
+        self.queue_id.as_deref()
+    }
+
+    /// Was the session caught at improper pipelining?
+    pub fn improper_pipelining(&self) -> bool {
+        self.improper_pipelining
+    }
+
+    /// The command word for log lines and `protocol_state`: CONNECT, EHLO, …, END-OF-MESSAGE, UNKNOWN.
+    pub fn stage(&self) -> &'static str {
+        self.stage
+    }
+
+    /// Size of the content so far, line ends counted as two bytes (the policy protocol's `size` at end of data).
+    pub fn bytes_received(&self) -> u64 {
+        self.content.as_ref().map_or(0, |content| content.bytes)
+    }
+
+    /// XFORWARD attributes for the message at hand.
+    pub fn forwarded(&self) -> Option<&Forwarded> {
+        self.forwarded.as_deref()
+    }
+
+    /// The end of the `disconnect from` line: `ehlo=1 mail=1 rcpt=1/2 data=1 quit=1 commands=5/6[ notes=bare_lf]`.
+    pub fn statistics(&self) -> String {
+        let mut text = self.statistics.text();
+        if self.bare_lf && self.config.smtpd_forbid_bare_newline == ForbidBareNewline::Note {
+            text.push_str(" notes=bare_lf");
+        }
+        text
+    }
+}
