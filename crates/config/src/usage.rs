@@ -221,11 +221,11 @@ impl Usage {
 
     /// What kind of name is it, as `main.cf` defines it?
     pub(crate) fn class(&self, name: &str) -> Option<Class> {
-        if registry::find(name).is_some() {
+        if self.service_names.contains_key(name) {
+            Some(Class::Service)
+        } else if registry::find(name).is_some() {
             Some(Class::Builtin)
-        } else if self.service_names.contains_key(name)
-            || (self.any_service && registry::service_parameter(name).is_some())
-        {
+        } else if self.any_service && registry::service_parameter(name).is_some() {
             Some(Class::Service)
         } else {
             self.used.contains(name).then_some(Class::User)
@@ -352,9 +352,8 @@ fn service_names(services: &[Service]) -> BTreeMap<String, &'static ServiceParam
         let timed = matches!(command, "pipe" | "spawn");
         for family in SERVICE_SUFFIXES {
             let wanted = if family.suffix == "_time_limit" { timed } else { agent };
-            let name = format!("{}{}", service.name, family.suffix);
-            if wanted && registry::find(&name).is_none() {
-                names.insert(name, family);
+            if wanted {
+                names.insert(format!("{}{}", service.name, family.suffix), family);
             }
         }
     }

@@ -3,9 +3,9 @@
 use crate::logical::is_space;
 
 /// Column that folded lines should not pass.
-const LIMIT: usize = 80;
+pub(super) const LIMIT: usize = 80;
 /// Before continued lines.
-const INDENT: &str = "    ";
+pub(super) const INDENT: &str = "    ";
 
 /// Writes `prefix` and the words of `text`, one blank between them, and ends the line.
 pub(super) fn line(prefix: &str, text: &str, fold: bool, out: &mut String) {

@@ -35,22 +35,26 @@ pub(super) fn show(view: &View<'_>, output: &mut Output) -> Result<(), String> {
         requests.push(Request { text: String::new(), parts: Vec::new(), matched: true });
     }
     let mut shown = Output::default();
-    for service in view.master.map(MasterCf::services).unwrap_or_default() {
-        let parameters = view.parameters.with_overrides(&service.parameter_overrides());
-        let entry = Entry { view, service, parameters };
-        for request in requests.iter_mut().filter(|request| request.fits_service(service)) {
-            request.matched |= match view.options.mode {
-                Mode::MasterEntries => entry.line(&mut shown)?,
-                Mode::MasterFields => entry.fields(request, &mut shown)?,
-                _ => entry.settings(request, &mut shown)?,
-            };
-        }
-    }
+    let result = show_services(view, &mut requests, &mut shown);
     for request in requests.iter().filter(|request| !request.matched) {
         output.warn(&format!("unmatched request: \"{}\"", request.text));
     }
     output.stderr.push_str(&shown.stderr);
     output.stdout.push_str(&shown.stdout);
+    result
+}
+
+fn show_services(view: &View<'_>, requests: &mut [Request], shown: &mut Output) -> Result<(), String> {
+    for service in view.master.map(MasterCf::services).unwrap_or_default() {
+        let entry = Entry::new(view, service);
+        for request in requests.iter_mut().filter(|request| request.fits_service(service)) {
+            request.matched |= match view.options.mode {
+                Mode::MasterEntries => entry.line(shown)?,
+                Mode::MasterFields => entry.fields(request, shown)?,
+                _ => entry.settings(request, shown)?,
+            };
+        }
+    }
     Ok(())
 }
 
@@ -84,7 +88,14 @@ struct Entry<'a> {
     parameters: Parameters,
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
+    fn new(view: &'a View<'a>, service: &'a Service) -> Self {
+        let mut overrides = vec![("service_name".to_owned(), service.name.clone(), service.span.clone())];
+        overrides
+            .extend(view.settings_of(service).into_iter().map(|o| (o.name.clone(), o.value.clone(), o.span.clone())));
+        Self { view, service, parameters: view.parameters.with_overrides(&overrides) }
+    }
+
     fn line(&self, output: &mut Output) -> Result<bool, String> {
         let options = self.view.options;
         let argv = self.argv(output)?;
@@ -123,7 +134,6 @@ impl Entry<'_> {
     }
 
     fn fields(&self, request: &Request, output: &mut Output) -> Result<bool, String> {
-        let options = self.view.options;
         let mut any = false;
         for (field, value) in FIELD_NAMES.iter().zip(&self.service.fields) {
             if !request.fits(2, field) {
@@ -131,34 +141,46 @@ impl Entry<'_> {
             }
             any = true;
             let name = format!("{}/{}/{field}", self.service.name, self.service.kind);
-            let is_command = *field == "command";
-            if !is_command {
-                if options.json || options.hide_values || options.hide_names {
-                    print(self.view, &name, value, output);
-                } else {
-                    fold::line(&format!("{name} = "), value, options.fold, &mut output.stdout);
-                }
-                continue;
-            }
-            let argv = self.argv(output)?;
-            let mut text = String::new();
-            let prefix = if options.hide_names { String::new() } else { format!("{name} = ") };
-            fold::command(prefix.chars().count(), value, &argv, options.fold && !options.json, &mut text);
-            if options.json {
-                output.stdout.push_str(&json_line(&name, text.trim_end()));
-            } else if options.hide_values {
-                print(self.view, &name, "", output);
-            } else {
-                output.stdout.push_str(&prefix);
-                output.stdout.push_str(&text);
-            }
+            let text = if *field == "command" { self.argv(output)? } else { Vec::new() };
+            self.field(&name, value, &text, output);
         }
         Ok(any)
     }
 
+    /// One field; the command comes with its arguments.
+    fn field(&self, name: &str, value: &str, argv: &[String], output: &mut Output) {
+        let options = self.view.options;
+        let (fold, out) = (options.fold && !options.json, &mut output.stdout);
+        if options.hide_values && !options.json {
+            out.push_str(name);
+            out.push('\n');
+            return;
+        }
+        let mut prefix = if options.hide_names || options.json { String::new() } else { format!("{name} = ") };
+        let mut column = prefix.chars().count();
+        if column > 0 && column + value.chars().count() > fold::LIMIT {
+            // Postfix breaks this line even when it is not asked to fold.
+            prefix.push('\n');
+            prefix.push_str(fold::INDENT);
+            column = fold::INDENT.len();
+        }
+        let mut text = String::new();
+        fold::command(column, value, argv, fold, &mut text);
+        if options.json {
+            out.push_str(&json_line(name, text.trim_end()));
+        } else {
+            out.push_str(&prefix);
+            out.push_str(&text);
+        }
+    }
+
     fn settings(&self, request: &Request, output: &mut Output) -> Result<bool, String> {
-        let settings: BTreeMap<&str, &str> =
-            self.service.overrides.iter().map(|setting| (setting.name.as_str(), setting.value.as_str())).collect();
+        let settings: BTreeMap<&str, &str> = self
+            .view
+            .settings_of(self.service)
+            .into_iter()
+            .map(|setting| (setting.name.as_str(), setting.value.as_str()))
+            .collect();
         let mut any = request.parts.len() < 3 && request.parts.is_empty();
         for (name, value) in settings {
             if !request.fits(2, name) {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::diagnostic::{Diagnostic, Severity, Span};
 use crate::host::HostFacts;
 use crate::main_cf::MainCf;
-use crate::master_cf::MasterCf;
+use crate::master_cf::{MasterCf, Override, Service};
 use crate::parameters::Parameters;
 use crate::registry;
 use crate::usage::{Class, Usage};
@@ -141,7 +141,8 @@ impl<'a> View<'a> {
             overrides.push(("config_directory".to_owned(), directory.clone(), Span::new("-c", 0)));
         }
         if !options.defaults {
-            overrides.extend(options.overrides.iter().map(|(n, v)| (n.clone(), v.clone(), Span::new("-o", 0))));
+            let given = options.overrides.iter().filter(|(name, _)| !registry::is_read_only(name));
+            overrides.extend(given.map(|(name, value)| (name.clone(), value.clone(), Span::new("-o", 0))));
         }
         let mut host = host.clone();
         if options.defaults {
@@ -164,7 +165,8 @@ impl<'a> View<'a> {
         undefined(&self.usage.undefined_main, self.main.file());
         undefined(&self.usage.undefined_master, self.master.map_or("master.cf", MasterCf::file));
         warnings.sort();
-        for (name, value) in self.sorted_settings() {
+        let given = self.options.overrides.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in self.sorted_settings().into_iter().chain(given) {
             if registry::is_read_only(name) {
                 warnings.push(format!("{}: read-only parameter assignment: {name}={value}", self.main.file()));
             }
@@ -177,13 +179,13 @@ impl<'a> View<'a> {
         let mut failed = None;
         for (name, value) in self.sorted_settings() {
             let raw = registry::find(name).is_some_and(|p| p.kind == registry::Kind::RawString);
-            if !raw && self.usage.class(name).is_some() && !self.names_user_loop(name) {
+            if !raw && self.is_evaluated(name) {
                 failed = failed.or(self.parameters.expand(value).err());
             }
         }
         for service in self.master.map(MasterCf::services).unwrap_or_default() {
             let as_seen = self.parameters.with_overrides(&service.parameter_overrides());
-            for setting in &service.overrides {
+            for setting in service.overrides.iter().filter(|setting| self.is_evaluated(&setting.name)) {
                 failed = failed.or(as_seen.expand(&setting.value).err());
             }
         }
@@ -191,8 +193,15 @@ impl<'a> View<'a> {
     }
 
     /// User parameters are evaluated only where they are used.
-    fn names_user_loop(&self, name: &str) -> bool {
-        self.usage.class(name) == Some(Class::User)
+    fn is_evaluated(&self, name: &str) -> bool {
+        matches!(self.usage.class(name), Some(Class::Builtin | Class::Service))
+    }
+
+    /// The `-o` settings of an entry; entries of one name and type share theirs, as in Postfix.
+    fn settings_of(&self, service: &Service) -> Vec<&'a Override> {
+        let services = self.master.map(MasterCf::services).unwrap_or_default();
+        let twins = services.iter().filter(|other| other.name == service.name && other.kind == service.kind);
+        twins.flat_map(|twin| &twin.overrides).collect()
     }
 
     fn sorted_settings(&self) -> Vec<(&str, &str)> {
