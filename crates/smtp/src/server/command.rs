@@ -62,7 +62,7 @@ impl ServerSession {
         let input = std::mem::take(&mut self.input);
         let bytes = input.bytes();
         let progress = self.raw_line(&bytes[..end], &bytes[end + 1..]);
-        self.input = input;
+        self.input = if self.input_off { Input::default() } else { input };
         if progress == Progress::Done {
             self.input.consume(end + 1);
             self.line_filtered = false;
@@ -103,6 +103,7 @@ impl ServerSession {
     /// The client talks too much: behave as if it had gone.
     pub(super) fn disable_input(&mut self) {
         self.eof = true;
+        self.input_off = true;
         self.input = Input::default();
     }
 

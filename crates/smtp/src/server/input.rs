@@ -39,6 +39,11 @@ impl Input {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Nothing is going on: give memory back.
     pub(super) fn shrink(&mut self) {
         if self.is_empty() && self.bytes.capacity() > IDLE_BUFFER {
@@ -65,6 +70,6 @@ mod tests {
         assert_eq!(input.len(), 4096);
         input.consume(4096);
         input.shrink();
-        assert_eq!(input.bytes.capacity(), 0);
+        assert_eq!(input.capacity(), 0);
     }
 }

@@ -14,6 +14,7 @@ mod config;
 mod content;
 mod envelope;
 mod event;
+mod facts;
 mod greeting;
 mod identity;
 mod input;

@@ -92,12 +92,11 @@ impl Statistics {
     pub(super) fn text(&self) -> String {
         let mut text = String::with_capacity(64);
         let (mut good, mut tried) = (0u64, 0u64);
-        for index in 0..COUNT {
-            let (ok, all) = (self.good[index], self.tried[index]);
+        for ((name, &ok), &all) in NAMES.iter().zip(&self.good).zip(&self.tried) {
             good += u64::from(ok);
             tried += u64::from(all);
             if all > 0 {
-                text.extend(NAMES[index].chars().map(|c| c.to_ascii_lowercase()));
+                text.extend(name.chars().map(|c| c.to_ascii_lowercase()));
                 let _ = if ok == all { write!(text, "={ok} ") } else { write!(text, "={ok}/{all} ") };
             }
         }

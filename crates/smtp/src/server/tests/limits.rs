@@ -1,0 +1,232 @@
+//! Counters, delays, time limits and memory.
+
+use super::*;
+
+#[test]
+fn soft_and_hard_error_limits() {
+    let limits = SessionConfig { smtpd_soft_error_limit: 3, smtpd_hard_error_limit: 6, ..config() };
+    let refusal = "554 5.7.1 <bad@example.com>: Recipient address rejected: Access denied";
+    let bad = format!("C: RCPT TO:<bad@example.com>\nS: {refusal}\n").repeat(3);
+    let late = format!("C: RCPT TO:<bad@example.com>\nT: 999\nT: 1\nS: {refusal}\n").repeat(2);
+    play(
+        limits,
+        &format!(
+            "S: 220 mail.example.com ESMTP Postfix
+             C: HELO c
+             S: 250 mail.example.com
+             C: MAIL FROM:<a@example.org>
+             S: 250 2.1.0 Ok
+             {bad}{late}
+             C: RCPT TO:<bad@example.com>
+             T: 1000
+             S: {refusal}
+             T: 1000
+             S: 421 4.7.0 mail.example.com Error: too many errors
+             S: <closed>
+             L: NOQUEUE: too many errors after RCPT from NA
+             D: helo=1 mail=1 rcpt=0/6 commands=2/8"
+        ),
+    );
+}
+
+#[test]
+fn late_replies_are_really_late() {
+    let mut dialog =
+        Dialog::new(SessionConfig { smtpd_soft_error_limit: 0, ..config() }, "192.0.2.10", Authorised::default());
+    dialog.start();
+    assert_eq!((dialog.replies.len(), dialog.session.poll_timeout()), (0, Some(1000)));
+    assert!(!dialog.session.wants_input());
+    dialog.pass(999);
+    assert_eq!(dialog.replies.len(), 0);
+    dialog.pass(1);
+    assert_eq!(dialog.replies.len(), 1);
+}
+
+#[test]
+fn junk_commands_become_errors() {
+    let limits = SessionConfig {
+        smtpd_junk_command_limit: 5,
+        smtpd_hard_error_limit: 4,
+        smtpd_soft_error_limit: 100,
+        ..config()
+    };
+    let noops = "C: NOOP\nS: 250 2.0.0 Ok\n".repeat(9);
+    play(
+        limits,
+        &format!(
+            "S: 220 mail.example.com ESMTP Postfix
+             C: HELO c
+             S: 250 mail.example.com
+             {noops}
+             S: 421 4.7.0 mail.example.com Error: too many errors
+             S: <closed>
+             L: NOQUEUE: too many errors after NOOP from NA
+             D: helo=1 noop=9 commands=10"
+        ),
+    );
+}
+
+#[test]
+fn recipient_limit_and_overshoot() {
+    let limits = SessionConfig {
+        smtpd_recipient_limit: 3,
+        smtpd_recipient_overshoot_limit: 2,
+        smtpd_hard_error_limit: 4,
+        ..config()
+    };
+    let good: String = (1..=3).map(|n| format!("C: RCPT TO:<u{n}@example.com>\nS: 250 2.1.5 Ok\n")).collect();
+    let many = "C: RCPT TO:<v@example.com>\nS: 452 4.5.3 Error: too many recipients\n";
+    let (two, six) = (many.repeat(2), many.repeat(6));
+    play(
+        limits,
+        &format!(
+            "S: 220 mail.example.com ESMTP Postfix
+             C: HELO c
+             S: 250 mail.example.com
+             C: MAIL FROM:<a@example.org>
+             S: 250 2.1.0 Ok
+             {good}{two}
+             C: DATA
+             S: 354 End data with <CR><LF>.<CR><LF>
+             C: .
+             S: 250 2.0.0 Ok: queued as Q1
+             C: MAIL FROM:<a@example.org>
+             S: 250 2.1.0 Ok
+             {good}{six}
+             S: 421 4.7.0 mail.example.com Error: too many errors
+             S: <closed>
+             L: Q2: too many errors after RCPT from NA
+             D: helo=1 mail=2 rcpt=10/14 data=1 commands=14/18"
+        ),
+    );
+}
+
+#[test]
+fn errors_that_do_not_count() {
+    let limits = SessionConfig { smtpd_hard_error_limit: 1, ..config() };
+    play(
+        limits,
+        "S: 220 mail.example.com ESMTP Postfix
+         C: MAIL FROM:<a@example.org>
+         S: 250 2.1.0 Ok
+         C: RCPT TO:<free@example.com>
+         S: 450 4.7.1 <free@example.com>: later
+         C: RCPT TO:<free@example.com>
+         S: 450 4.7.1 <free@example.com>: later
+         C: RCPT TO:<bad@example.com>
+         S: 554 5.7.1 <bad@example.com>: Recipient address rejected: Access denied
+         S: 421 4.7.0 mail.example.com Error: too many errors
+         S: <closed>
+         L: NOQUEUE: too many errors after RCPT from NA",
+    );
+}
+
+#[test]
+fn long_command_lines() {
+    let short = || SessionConfig { line_length_limit: 512, ..config() };
+    let noop = |length: usize| format!("NOOP {}", "x".repeat(length - 7));
+    play(
+        short(),
+        &format!(
+            "S: 220 mail.example.com ESMTP Postfix
+             C: {}
+             S: 250 2.0.0 Ok
+             C: {}
+             S: 500 5.5.2 mail.example.com Error: command too long
+             C: NOOP
+             S: 250 2.0.0 Ok
+             W: NA: request longer than 512: NOOP xxxxxxxxxxxxxxxxxxxxxxxxx...
+             D: noop=2 commands=2",
+            noop(512),
+            noop(1024)
+        ),
+    );
+    play(
+        short(),
+        &format!(
+            "S: 220 mail.example.com ESMTP Postfix
+             C: {}
+             S: 500 5.5.2 mail.example.com Error: command too long
+             S: <closed>
+             W: NA: request longer than 512: NOOP xxxxxxxxxxxxxxxxxxxxxxxxx...
+             L: NOQUEUE: lost connection after CONNECT from NA
+             D: commands=0/0",
+            noop(1025)
+        ),
+    );
+}
+
+#[test]
+fn time_limits() {
+    play(
+        config(),
+        "S: 220 mail.example.com ESMTP Postfix
+         T: 299999
+         C: HELO c
+         S: 250 mail.example.com
+         T: 299999
+         R: \"NO\"
+         T: 299999
+         R: \"OP\\r\\n\"
+         S: 250 2.0.0 Ok
+         T: 300000
+         S: 421 4.4.2 mail.example.com Error: timeout exceeded
+         S: <closed>
+         L: NOQUEUE: timeout after NOOP from NA",
+    );
+    let deadline = SessionConfig { smtpd_per_request_deadline: true, ..config() };
+    play(
+        deadline,
+        "S: 220 mail.example.com ESMTP Postfix
+         C: MAIL FROM:<a@example.org>
+         S: 250 2.1.0 Ok
+         C: RCPT TO:<u@example.com>
+         S: 250 2.1.5 Ok
+         C: DATA
+         S: 354 End data with <CR><LF>.<CR><LF>
+         T: 299000
+         C: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+         T: 1300
+         S: 421 4.4.2 mail.example.com Error: timeout exceeded
+         S: <closed>
+         L: Q1: timeout after DATA (114 bytes) from NA
+         E: Open Q1
+         E: Abort",
+    );
+}
+
+#[test]
+fn stopping() {
+    let mut dialog = Dialog::new(config(), "192.0.2.10", Authorised::default());
+    dialog.start();
+    dialog.send(b"MAIL FROM:<a@example.org>\r\n");
+    dialog.send(b"RCPT TO:<u@example.com>\r\n");
+    dialog.send(b"DATA\r\n");
+    dialog.session.drain();
+    dialog.send(b"x\r\n.\r\n");
+    let tail: Vec<_> = dialog.replies.iter().skip(4).collect();
+    assert_eq!(tail, ["250 2.0.0 Ok: queued as Q1", "421 4.3.2 mail.example.com Service shutting down"]);
+    assert!(dialog.closed);
+    let mut dialog = Dialog::new(config(), "192.0.2.10", Authorised::default());
+    dialog.session.refuse("421 4.7.0 mail.example.com Error: too many connections from 192.0.2.10");
+    dialog.turn();
+    assert_eq!(dialog.replies, ["421 4.7.0 mail.example.com Error: too many connections from 192.0.2.10"]);
+    assert!(dialog.closed);
+}
+
+#[test]
+fn idle_sessions_are_small() {
+    let patient = SessionConfig { smtpd_junk_command_limit: 10_000, ..config() };
+    let mut dialog = Dialog::new(patient, "192.0.2.10", Authorised::default());
+    dialog.start();
+    dialog.send(b"EHLO client.example.net\r\n");
+    dialog.send(&b"RSET\r\n".repeat(5000));
+    let session = &dialog.session;
+    let heap = session.input.capacity()
+        + session.output.capacity()
+        + session.held.capacity()
+        + session.helo.as_ref().map_or(0, String::capacity)
+        + session.events.capacity() * std::mem::size_of::<Event>();
+    assert!(heap < 1600, "{heap}");
+    assert!(std::mem::size_of::<ServerSession>() < 1400, "{}", std::mem::size_of::<ServerSession>());
+}
