@@ -77,7 +77,7 @@ impl Steps<'_> {
                 "--ignored",
                 "--test-threads=4",
             ];
-            self.counted(project::cargo(&test).env("POSTERN", &program), counts)
+            self.counted(project::cargo(&test).env("POSTERN", &program).env("RUST_BACKTRACE", "0"), counts)
         })?;
         self.step("conformance", || {
             let itself = std::env::current_exe().map_err(|e| e.to_string())?;

@@ -50,14 +50,14 @@ fn arrives(tool: &str, package: &str, mark: &str, count: usize, command: impl Fn
     let sink = SmtpSink::start(&server);
     for recipient in RECIPIENTS {
         let output = command(&server, recipient).output().expect("the client runs");
-        assert!(output.status.success(), "{tool} for {recipient}: {}\n{}", shown(&output), server.log());
+        assert!(output.status.success(), "{tool} for {recipient}: {}\n{}", shown(&output), server.tail());
     }
     let mail = server.wait_mail("user", count);
     assert!(mail.iter().all(|m| m.contains(mark)), "{mail:?}");
     let Some(sink) = sink else { return skipped("delivery to smtp-sink", "package postfix is missing") };
     let whole = |m: &String| m.contains(mark);
     wait_until(Duration::from_secs(15), || sink.messages().iter().filter(|m| whole(m)).count() >= count);
-    assert_eq!(sink.messages().iter().filter(|m| whole(m)).count(), count, "at smtp-sink; log:\n{}", server.log());
+    assert_eq!(sink.messages().iter().filter(|m| whole(m)).count(), count, "at smtp-sink; log:\n{}", server.tail());
 }
 
 fn shown(output: &Output) -> String {

@@ -140,7 +140,7 @@ fn disk_full() {
     let sink = server.sink("");
     wait_until(Duration::from_secs(30), || subjects(&sink).len() >= kept.len());
     std::thread::sleep(Duration::from_secs(2));
-    assert_eq!(subjects(&sink), kept, "{}", server.log());
+    assert_eq!(subjects(&sink), kept, "{}", server.tail());
     assert!(sink.messages().iter().all(|m| m.content.len() > 200_000), "a part of a message was delivered");
     // and there is room again
     let reply = server.dialog().message("a@example.org", "user@relay.example", "after").expect("a reply");

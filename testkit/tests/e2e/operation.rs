@@ -49,7 +49,7 @@ fn reload_switches_to_a_good_configuration() {
     assert!(
         wait_until(Duration::from_secs(15), || greeting() == "220 mail.example.com ESMTP reloaded"),
         "{}",
-        server.log()
+        server.tail()
     );
     // a session that was open goes on
     let reply = old.message("a@example.org", "user@example.com", "across a reload").expect("a reply");
@@ -87,7 +87,7 @@ fn a_stop_is_clean() {
     let mut server = Server::start("");
     server.assert_works();
     let status = server.program.stop(Duration::from_secs(10));
-    assert!(status.is_some_and(|s| s.success()), "{status:?}\n{}", server.log());
+    assert!(status.is_some_and(|s| s.success()), "{status:?}\n{}", server.tail());
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn pflogsumm_counts() {
     assert!(
         wait_until(Duration::from_secs(15), || server.log().matches("status=sent").count() == 3),
         "{}",
-        server.log()
+        server.tail()
     );
     server.wait_log("disconnect from");
     let log = server.dir.path().join("log/maillog");

@@ -106,12 +106,19 @@ impl Server {
         String::from_utf8_lossy(&log).into_owned() + &self.program.output()
     }
 
+    /// The end of the log, to be shown.
+    pub fn tail(&self) -> String {
+        let log = self.log();
+        let start = (log.len().saturating_sub(4000)..log.len()).find(|&i| log.is_char_boundary(i)).unwrap_or(0);
+        log[start..].to_owned()
+    }
+
     /// Waits until the log has `text`.
     pub fn wait_log(&self, text: &str) {
         assert!(
             wait_until(Duration::from_secs(15), || self.log().contains(text)),
             "no {text:?} in the log:\n{}",
-            self.log()
+            self.tail()
         );
     }
 
@@ -123,7 +130,7 @@ impl Server {
 
     /// A session that has said EHLO.
     pub fn dialog(&self) -> Dialog {
-        Dialog::greeted(self.port).unwrap_or_else(|e| panic!("{e}\n{}", self.log()))
+        Dialog::greeted(self.port).unwrap_or_else(|e| panic!("{e}\n{}", self.tail()))
     }
 
     /// The messages in a user's Maildir.
@@ -135,7 +142,7 @@ impl Server {
     pub fn wait_mail(&self, user: &str, count: usize) -> Vec<String> {
         wait_until(Duration::from_secs(15), || self.maildir(user).len() >= count);
         let mail = self.maildir(user);
-        assert_eq!(mail.len(), count, "messages for {user}; log:\n{}", self.log());
+        assert_eq!(mail.len(), count, "messages for {user}; log:\n{}", self.tail());
         mail
     }
 
@@ -143,7 +150,7 @@ impl Server {
     pub fn assert_works(&self) {
         let before = self.maildir("health").len();
         let reply = self.dialog().message("a@example.org", "health@example.com", "still there");
-        assert!(reply.as_ref().is_ok_and(|r| r.starts_with("250 2.0.0 Ok: queued as ")), "{reply:?}\n{}", self.log());
+        assert!(reply.as_ref().is_ok_and(|r| r.starts_with("250 2.0.0 Ok: queued as ")), "{reply:?}\n{}", self.tail());
         self.wait_mail("health", before + 1);
     }
 
@@ -179,8 +186,12 @@ impl Paths<'_> {
         main_cf += &mail_owner().map_or_else(String::new, |name| format!("mail_owner = {name}\n"));
         fs::write(etc.join("main.cf"), main_cf + settings).expect("main.cf");
         let services = ["smtp", "relay", "local", "virtual", "error", "retry", "discard"];
-        let unix: String =
-            services.iter().map(|s| format!("{s} unix - - n - - {}\n", s.replace("relay", "smtp"))).collect();
+        // local and virtual act for the owner of a mailbox, so they are not unprivileged
+        let privileged = |s: &str| if matches!(s, "local" | "virtual") { "n" } else { "-" };
+        let line = |s: &&str| {
+            format!("{s} unix - {} n - - {}\n", privileged(s), s.replace("relay", "smtp").replace("retry", "error"))
+        };
+        let unix: String = services.iter().map(line).collect();
         let master_cf = format!("127.0.0.1:{} inet n - n - - smtpd\n{unix}", self.port);
         fs::write(etc.join("master.cf"), master_cf).expect("master.cf");
     }
