@@ -86,7 +86,7 @@ impl Context<'_, '_> {
         let facts = self.facts;
         let given = |text: &Option<String>| text.clone().unwrap_or_default();
         Ok(match subject {
-            Subject::Client | Subject::Certificate => self.client_text()?,
+            Subject::Client => self.client_text()?,
             Subject::ReverseClient => self.peer_name()?.reverse.to_string(),
             Subject::Login => {
                 let login = facts.sasl.as_ref().map(|sasl| sasl.username.as_str()).unwrap_or_default();

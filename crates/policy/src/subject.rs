@@ -7,8 +7,6 @@ pub(crate) enum Subject {
     Client,
     /// The client's unverified name.
     ReverseClient,
-    /// A TLS client certificate.
-    Certificate,
     /// The SASL login.
     Login,
     /// The HELO argument.
@@ -31,7 +29,6 @@ impl Subject {
         match self {
             Self::Client => "Client host",
             Self::ReverseClient => "Unverified Client host",
-            Self::Certificate => "Client certificate",
             Self::Login => "SASL login name",
             Self::Helo => "Helo command",
             Self::Sender => "Sender address",

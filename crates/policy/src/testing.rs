@@ -127,6 +127,11 @@ pub struct Script {
 }
 
 impl Script {
+    /// A world that answers nothing at once.
+    pub fn silent() -> Self {
+        Self { slow: true, ..Self::default() }
+    }
+
     pub fn entry(mut self, spec: &str, key: &str, value: &str) -> Self {
         self.tables.insert((spec.into(), key.into()), Ok(value.into()));
         self
@@ -326,7 +331,7 @@ impl Bench {
     /// The same, with every question suspending once.
     fn decide_slowly(&self, mut state: PolicyState, moment: Moment, stage: &'static str) -> Decision {
         let mut ledger = Ledger::default();
-        let mut world = Script { slow: true, ..Script::default() };
+        let mut world = Script::silent();
         let mut evaluation = Evaluation::start(moment, stage);
         for _ in 0..10_000 {
             let mut ask = Ask { ledger: &mut ledger, world: &mut world };

@@ -14,7 +14,6 @@ use crate::settings::{Settings, bare_address, elements};
 use crate::tables::TableRegistry;
 use config::Diagnostic;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 /// Everything about addresses that the configuration says: rewriting, classes, transports.
 #[derive(Clone, Debug)]
@@ -106,11 +105,6 @@ impl Routing {
     /// Is this one of our own addresses (`inet_interfaces`, `proxy_interfaces`)?
     pub fn is_own_address(&self, address: IpAddr) -> bool {
         self.own_addresses.contains(&address)
-    }
-
-    /// `double_bounce_sender`, in full.
-    pub(crate) fn double_bounce_address(&self) -> Arc<str> {
-        self.rewrite(&self.double_bounce_sender).into()
     }
 }
 

@@ -118,7 +118,7 @@ fn check(
         return Ok(Step::Dunno);
     }
     let domain = name.rsplit('@').next().unwrap_or_default();
-    match search(context, table, domain, servers)? {
+    match search(context, table, domain, servers, subject)? {
         Some(value) => interpret(context, table, &value, subject, Guard::OkForbidden(restriction)),
         None => Ok(Step::Dunno),
     }
@@ -129,6 +129,7 @@ fn search(
     table: &Table,
     domain: &str,
     servers: Servers,
+    subject: Subject,
 ) -> Result<Option<Arc<str>>, Suspend> {
     if domain.starts_with('[') {
         return match literal_address(domain) {
@@ -152,7 +153,7 @@ fn search(
                 return Ok(Some(value));
             }
         }
-        for address in host_addresses(context, host, &domain, servers)? {
+        for address in host_addresses(context, host, servers, subject)? {
             examined += 1;
             if examined > context.plan.rr_limit {
                 let limit = context.plan.rr_limit;
@@ -222,8 +223,8 @@ fn name_servers(context: &mut Context<'_, '_>, domain: &str) -> Result<Vec<Arc<s
 fn host_addresses(
     context: &mut Context<'_, '_>,
     host: &str,
-    domain: &str,
     servers: Servers,
+    subject: Subject,
 ) -> Result<Vec<IpAddr>, Suspend> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
@@ -231,8 +232,8 @@ fn host_addresses(
     match context.addresses(host)? {
         Ok(addresses) => Ok(addresses),
         Err(answer) => {
-            let word = word(servers);
-            context.warning(format!("Unable to look up {word} host {host} for {domain}: {}", answer.reason));
+            let (word, class, name) = (word(servers), subject.class(), context.subject_name(subject)?);
+            context.warning(format!("Unable to look up {word} host {host} for {class} {name}: {}", answer.reason));
             Ok(Vec::new())
         }
     }

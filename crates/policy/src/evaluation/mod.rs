@@ -2,17 +2,26 @@
 //!
 //! Decides order, deferral, warnings and effects (SMTPD_ACCESS_README); what a restriction finds is its own business.
 
+mod element;
+mod phase;
+mod speculation;
+#[cfg(test)]
+mod tests;
+
+pub use speculation::speculate;
+
 use crate::context::Context;
 use crate::decision::{Decision, Effect, ErrorClass, LogEntry, Outcome, Rejection, TraceStep};
 use crate::facts::Facts;
-use crate::match_list::Matched;
 use crate::plan::Plan;
-use crate::question::{Ask, Ledger, Suspend, World};
+use crate::question::{Ask, Suspend};
 use crate::refusal::Refusal;
-use crate::restriction::{Arg, Item, Kind, List, Prefix, Problem, check_unlisted, find_restriction};
+use crate::restriction::{Item, Kind, List, Prefix, check_unlisted};
 use crate::state::PolicyState;
-use crate::step::{Guard, Permit, Step};
+use crate::step::{Guard, Step};
 use crate::subject::Subject;
+use element::{check_item, log_permit, warn_of_ignored};
+use phase::{Phase, bad_address, phases};
 use smtp::server::Moment;
 use std::sync::Arc;
 
@@ -42,26 +51,6 @@ struct Frame {
     subject: Subject,
     guard: Guard,
     prefixes: Prefixes,
-}
-
-/// A stretch of the evaluation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// The address must be one mail can be sent to (501 otherwise).
-    SenderSyntax,
-    RecipientSyntax,
-    Client,
-    Helo,
-    Sender,
-    UnlistedSender,
-    Relay,
-    Recipient,
-    /// A pending deferral is due now.
-    Settle,
-    UnlistedRecipient,
-    Etrn,
-    Data,
-    EndOfData,
 }
 
 /// The evaluation of everything that is due at one command. Can be cloned and printed at any step.
@@ -497,207 +486,8 @@ impl Evaluation {
     }
 }
 
-/// `permit: … action=NAME for CLASS=VALUE`, where that is wanted.
-fn log_permit(context: &mut Context<'_, '_>, permit: &Permit) -> Result<(), Suspend> {
-    if context.plan.permit_log.is_empty() {
-        return Ok(());
-    }
-    if context.plan.permit_log.matches(&permit.action, context.ask)? != Matched::Yes {
-        return Ok(());
-    }
-    let name = context.subject_name(permit.subject)?;
-    let mut text = format!("action={} for {}={name}", permit.action, permit.subject.class());
-    if let Some(table) = &permit.table {
-        text.push_str(" from ");
-        text.push_str(table);
-    }
-    context.log.push(LogEntry::Event { word: "permit", text });
-    Ok(())
-}
-
 /// A stand-in where a rejection must exist.
 fn no_rejection() -> Rejection {
     Rejection { reply: "451 4.3.0 Internal error".into(), class: ErrorClass::Software, no_error_count: false }
 }
 
-/// What is due at this moment.
-fn phases(plan: &Plan, facts: &Facts, moment: Moment) -> Vec<Phase> {
-    let mut due = Vec::with_capacity(9);
-    let sender_syntax = facts.sender.as_ref().is_some_and(|sender| !sender.is_empty());
-    match moment {
-        Moment::Connect if !plan.delay_reject => due.push(Phase::Client),
-        Moment::Helo if !plan.delay_reject => due.push(Phase::Helo),
-        Moment::Mail => {
-            if sender_syntax {
-                due.push(Phase::SenderSyntax);
-            }
-            if !plan.delay_reject {
-                push_sender(plan, &mut due);
-            }
-        }
-        Moment::Connect | Moment::Helo => {}
-        Moment::Rcpt | Moment::Vrfy => {
-            if moment == Moment::Rcpt {
-                due.push(Phase::RecipientSyntax);
-            }
-            let postmaster = facts.recipient.as_ref().is_some_and(|it| it.eq_ignore_ascii_case("postmaster"));
-            if !postmaster {
-                push_recipient(plan, facts, &mut due);
-            }
-        }
-        Moment::Etrn => {
-            if plan.delay_reject {
-                due.push(Phase::Client);
-                due.extend(facts.helo.is_some().then_some(Phase::Helo));
-            }
-            due.extend([Phase::Etrn, Phase::Settle]);
-        }
-        Moment::Data => due.extend([Phase::Data, Phase::Settle]),
-        Moment::EndOfData => due.extend([Phase::EndOfData, Phase::Settle]),
-    }
-    due
-}
-
-fn push_sender(plan: &Plan, due: &mut Vec<Phase>) {
-    due.push(Phase::Sender);
-    if plan.reject_unlisted_sender && plan.check_unlisted {
-        due.push(Phase::UnlistedSender);
-    }
-}
-
-fn push_recipient(plan: &Plan, facts: &Facts, due: &mut Vec<Phase>) {
-    if plan.delay_reject {
-        due.push(Phase::Client);
-        due.extend(facts.helo.is_some().then_some(Phase::Helo));
-        if facts.sender.is_some() {
-            push_sender(plan, due);
-        }
-    }
-    let [first, second] =
-        if plan.relay_first { [Phase::Relay, Phase::Recipient] } else { [Phase::Recipient, Phase::Relay] };
-    due.extend([first, second, Phase::Settle]);
-    if plan.reject_unlisted_recipient && plan.check_unlisted {
-        due.push(Phase::UnlistedRecipient);
-    }
-}
-
-/// Refuse addresses that mail cannot be sent to.
-fn bad_address(context: &mut Context<'_, '_>, is_sender: bool) -> Result<Option<Rejection>, Suspend> {
-    let facts = context.facts;
-    let (address, command) = match is_sender {
-        true => (facts.sender.as_deref(), "MAIL"),
-        false => (facts.recipient.as_deref(), "RCPT"),
-    };
-    let Some(address) = address.filter(|address| !address.is_empty()) else { return Ok(None) };
-    let sender = facts.sender.as_deref().filter(|_| !is_sender).unwrap_or_default();
-    let resolved = match context.resolve(sender, address)? {
-        Ok(resolved) => resolved,
-        // The lists will say so, if they look at it at all.
-        Err(_) => return Ok(None),
-    };
-    if !resolved.flags.error {
-        return Ok(None);
-    }
-    let client = context.client_text()?;
-    let shown = crate::address::syntax::quoted(address);
-    context.warning(format!("Illegal address syntax from {client} in {command} command: <{shown}>"));
-    let reply = match is_sender {
-        true => "501 5.1.7 Bad sender address syntax",
-        false => "501 5.1.3 Bad recipient address syntax",
-    };
-    Ok(Some(Rejection { reply: reply.into(), class: ErrorClass::Protocol, no_error_count: false }))
-}
-
-/// Run one element.
-fn check_item(context: &mut Context<'_, '_>, item: &Item, phase: Option<Phase>) -> Result<Step, Suspend> {
-    match &item.kind {
-        Kind::Check(entry, arg) => (entry.check)(context, arg),
-        Kind::Class(class) => match context.plan.classes.get(*class) {
-            Some(list) => Ok(Step::Enter(list.clone(), context.subject, Guard::None)),
-            None => Ok(Step::Abort(Refusal::server_error())),
-        },
-        Kind::Bare(table) => check_bare(context, item, &Arg::Table(table.clone()), phase),
-        Kind::Prefix(_) => Ok(Step::Dunno),
-        Kind::Broken(problem) => {
-            context.warning(problem.warning());
-            if matches!(problem, Problem::NeedsDomain { .. }) {
-                return Ok(Step::Dunno);
-            }
-            Ok(Step::Abort(Refusal::server_error()))
-        }
-    }
-}
-
-/// `type:name` by itself: the list says what is looked up.
-fn check_bare(context: &mut Context<'_, '_>, item: &Item, arg: &Arg, phase: Option<Phase>) -> Result<Step, Suspend> {
-    let name = match phase {
-        Some(Phase::Client) => "check_client_access",
-        Some(Phase::Helo) => "check_helo_access",
-        Some(Phase::Sender) => "check_sender_access",
-        Some(Phase::Relay | Phase::Recipient) => "check_recipient_access",
-        Some(Phase::Etrn) => "check_etrn_access",
-        _ => "",
-    };
-    match find_restriction(name) {
-        Some(entry) => (entry.check)(context, arg),
-        None => {
-            let class = context.subject.class();
-            context.warning(format!(
-                "specify one of (check_client_access, check_reverse_client_hostname_access, check_helo_access, \
-                 check_sender_access, check_recipient_access, check_etrn_access) before {class} restriction \"{}\"",
-                item.text
-            ));
-            Ok(Step::Abort(Refusal::server_error()))
-        }
-    }
-}
-
-/// What stands behind `permit`, `reject` or `defer` is never reached.
-fn warn_of_ignored(
-    step: &Step,
-    item: &Item,
-    list: &List,
-    frames: &[Frame],
-    prefixes: Prefixes,
-    log: &mut Vec<LogEntry>,
-) {
-    let Kind::Check(entry, _) = &item.kind else { return };
-    if prefixes.warn || !matches!(entry.name, "permit" | "reject" | "defer") {
-        return;
-    }
-    if !matches!(step, Step::Permit(_) | Step::Reject(_)) {
-        return;
-    }
-    let index = frames.last().map_or(0, |frame| frame.index);
-    if let Some(next) = list.items.get(index + 1) {
-        let next = next.text.split(' ').next().unwrap_or_default();
-        log.push(LogEntry::Warning(format!("restriction `{next}' after `{}' is ignored", entry.name)));
-    }
-}
-
-/// Run ahead of the client: leave every question that can be seen with these facts pending in the ledger. Nothing is
-/// decided, logged or changed.
-pub fn speculate(
-    plan: &Plan,
-    moment: Moment,
-    facts: &Facts,
-    state: &PolicyState,
-    ledger: &mut Ledger,
-    world: &mut dyn World,
-) {
-    let mut evaluation = Evaluation::start(Moment::Rcpt, "RCPT");
-    evaluation.eager = true;
-    evaluation.started = true;
-    let mut due = Vec::new();
-    match moment {
-        Moment::Connect | Moment::Helo | Moment::Mail | Moment::Rcpt => push_recipient(plan, facts, &mut due),
-        Moment::Etrn | Moment::Vrfy | Moment::Data | Moment::EndOfData => return,
-    }
-    if facts.recipient.is_none() {
-        due.retain(|phase| *phase != Phase::UnlistedRecipient);
-    }
-    evaluation.phases = due;
-    let mut state = state.clone();
-    let mut ask = Ask { ledger, world };
-    let _ = evaluation.run(plan, facts, &mut state, &mut ask);
-}

@@ -1,0 +1,97 @@
+//! One element of a list: the check it names, and what the log says besides.
+
+use super::phase::Phase;
+use super::{Frame, Prefixes};
+use crate::context::Context;
+use crate::decision::LogEntry;
+use crate::match_list::Matched;
+use crate::question::Suspend;
+use crate::refusal::Refusal;
+use crate::restriction::{Arg, Item, Kind, List, Problem, find_restriction};
+use crate::step::{Guard, Permit, Step};
+
+/// Run one element.
+pub(super) fn check_item(context: &mut Context<'_, '_>, item: &Item, phase: Option<Phase>) -> Result<Step, Suspend> {
+    match &item.kind {
+        Kind::Check(entry, arg) => (entry.check)(context, arg),
+        Kind::Class(class) => match context.plan.classes.get(*class) {
+            Some(list) => Ok(Step::Enter(list.clone(), context.subject, Guard::None)),
+            None => Ok(Step::Abort(Refusal::server_error())),
+        },
+        Kind::Bare(table) => check_bare(context, item, &Arg::Table(table.clone()), phase),
+        Kind::Prefix(_) => Ok(Step::Dunno),
+        Kind::Broken(problem) => {
+            context.warning(problem.warning());
+            if matches!(problem, Problem::NeedsDomain { .. }) {
+                return Ok(Step::Dunno);
+            }
+            Ok(Step::Abort(Refusal::server_error()))
+        }
+    }
+}
+
+/// `type:name` by itself: the list says what is looked up.
+fn check_bare(context: &mut Context<'_, '_>, item: &Item, arg: &Arg, phase: Option<Phase>) -> Result<Step, Suspend> {
+    let name = match phase {
+        Some(Phase::Client) => "check_client_access",
+        Some(Phase::Helo) => "check_helo_access",
+        Some(Phase::Sender) => "check_sender_access",
+        Some(Phase::Relay | Phase::Recipient) => "check_recipient_access",
+        Some(Phase::Etrn) => "check_etrn_access",
+        _ => "",
+    };
+    match find_restriction(name) {
+        Some(entry) => (entry.check)(context, arg),
+        None => {
+            let class = context.subject.class();
+            context.warning(format!(
+                "specify one of (check_client_access, check_reverse_client_hostname_access, check_helo_access, \
+                 check_sender_access, check_recipient_access, check_etrn_access) before {class} restriction \"{}\"",
+                item.text
+            ));
+            Ok(Step::Abort(Refusal::server_error()))
+        }
+    }
+}
+
+/// What stands behind `permit`, `reject` or `defer` is never reached.
+pub(super) fn warn_of_ignored(
+    step: &Step,
+    item: &Item,
+    list: &List,
+    frames: &[Frame],
+    prefixes: Prefixes,
+    log: &mut Vec<LogEntry>,
+) {
+    let Kind::Check(entry, _) = &item.kind else { return };
+    if prefixes.warn || !matches!(entry.name, "permit" | "reject" | "defer") {
+        return;
+    }
+    if !matches!(step, Step::Permit(_) | Step::Reject(_)) {
+        return;
+    }
+    let index = frames.last().map_or(0, |frame| frame.index);
+    if let Some(next) = list.items.get(index + 1) {
+        let next = next.text.split(' ').next().unwrap_or_default();
+        log.push(LogEntry::Warning(format!("restriction `{next}' after `{}' is ignored", entry.name)));
+    }
+}
+
+/// `permit: … action=NAME for CLASS=VALUE`, where that is wanted.
+pub(super) fn log_permit(context: &mut Context<'_, '_>, permit: &Permit) -> Result<(), Suspend> {
+    if context.plan.permit_log.is_empty() {
+        return Ok(());
+    }
+    if context.plan.permit_log.matches(&permit.action, context.ask)? != Matched::Yes {
+        return Ok(());
+    }
+    let name = context.subject_name(permit.subject)?;
+    let mut text = format!("action={} for {}={name}", permit.action, permit.subject.class());
+    if let Some(table) = &permit.table {
+        text.push_str(" from ");
+        text.push_str(table);
+    }
+    context.log.push(LogEntry::Event { word: "permit", text });
+    Ok(())
+}
+
