@@ -61,7 +61,7 @@ impl HostFacts {
     pub fn mynetworks(&self, style: &str) -> String {
         let mut networks: Vec<String> = Vec::new();
         for &address in &self.interface_addresses {
-            let prefix = match style {
+            let prefix = match style.to_ascii_lowercase().as_str() {
                 "class" => class_prefix(address),
                 "subnet" => self.subnet_prefix(address),
                 _ => full_prefix(address),

@@ -55,11 +55,14 @@ impl MainCf {
                 .help(format!("remove one of the two definitions of {} (the other: {})", old.name, old.span)),
             );
         }
-        if definition.value.split(is_space).any(|word| word.starts_with('#')) {
+        if let Some(comment) = comment_in(&definition.value) {
             self.diagnostics.push(
-                Diagnostic::warning("comment-after-text", "#comment after other text is not allowed")
-                    .at(Some(definition.span.clone()))
-                    .help("put the comment on a line of its own; here it is part of the value"),
+                Diagnostic::warning(
+                    "comment-after-text",
+                    format!("#comment after other text is not allowed: {comment}"),
+                )
+                .at(Some(definition.span.clone()))
+                .help("put the comment on a line of its own; here it is part of the value"),
             );
         }
         self.last.insert(definition.name.clone(), index);
@@ -122,6 +125,13 @@ pub(crate) fn split_name_value(text: &str) -> Result<(String, String), Diagnosti
     Ok((name.to_owned(), trim(value).to_owned()))
 }
 
+/// The first word that starts with `#` and a little of what follows it, as Postfix shows it.
+fn comment_in(value: &str) -> Option<String> {
+    let start = if value.starts_with('#') { 0 } else { value.find(" #").or_else(|| value.find("\t#"))? + 1 };
+    let (word, rest) = value[start..].split_once(is_space).unwrap_or((&value[start..], ""));
+    Some(format!("{word} {}...", rest.chars().take(20).collect::<String>()))
+}
+
 /// At most the first 60 characters, for messages.
 fn excerpt(text: &str) -> String {
     text.chars().take(60).collect()
@@ -154,7 +164,7 @@ mod tests {
             ("a b = c\n", "missing '=' after attribute name: \"a b = c\""),
             ("= c\n", "missing attribute name: \"= c\""),
             (" a = c\n", "logical line must not start with whitespace: \" a = c\""),
-            ("a = c # d\n", "#comment after other text is not allowed"),
+            ("a = c # d\n", "#comment after other text is not allowed: # d..."),
         ] {
             let (_, problems) = MainCf::parse("f", text);
             assert_eq!(problems.len(), 1, "{text}");

@@ -50,8 +50,12 @@ impl Parameters {
             }
         }
         self.check_defaults(&bad, &mut problems);
+        self.check_classes(&mut problems);
         for (index, service) in master.map(MasterCf::services).unwrap_or_default().iter().enumerate() {
             let as_seen = self.with_overrides(&service.parameter_overrides());
+            if service.overrides.iter().any(|setting| setting.name == "smtpd_restriction_classes") {
+                as_seen.check_classes(&mut problems);
+            }
             for setting in &service.overrides {
                 let good = as_seen.check_setting(&setting.name, &setting.value, &setting.span, &mut problems);
                 if !used.knows_local(index, &setting.name) {
@@ -116,11 +120,26 @@ impl Parameters {
             (Err(MacroError(message)), _) => Some(expansion_error(format!("parameter {name}: {message}"))),
             (Ok(_), None) => None,
             (Ok(value), Some(meaning)) => check_type(name, &value, meaning.kind, value::default_unit(meaning.default))
-                .or_else(|| check_level(name, &value)),
+                .or_else(|| check_level(name, &value))
+                .or_else(|| check_word(name, &value)),
         };
         let good = problem.is_none();
         problems.extend(problem.map(|problem| problem.at(Some(span.clone()))));
         good
+    }
+
+    /// Every restriction class needs a definition.
+    fn check_classes(&self, problems: &mut Vec<Diagnostic>) {
+        let classes = self.text("smtpd_restriction_classes");
+        for class in classes.split(|c: char| c == ',' || c.is_ascii_whitespace()).filter(|class| !class.is_empty()) {
+            if self.text(class).trim().is_empty() {
+                problems.push(
+                    Diagnostic::error("undefined-class", format!("restriction class `{class}' needs a definition"))
+                        .at(self.origin("smtpd_restriction_classes"))
+                        .help(format!("write {class} = restriction, restriction ... or take it off the list")),
+                );
+            }
+        }
     }
 
     /// Set to something else than the default, but of no effect?
@@ -167,6 +186,30 @@ fn same(name: &str, a: &str, b: &str) -> bool {
         Kind::Time => value::parse_time(a, unit) == value::parse_time(b, unit),
         _ => a == b,
     }
+}
+
+/// Parameters that take one of a few words, or a number in a range.
+fn check_word(name: &str, text: &str) -> Option<Diagnostic> {
+    let bad =
+        |help: String| Some(Diagnostic::error("bad-value", format!("bad configuration: {name} = {text}")).help(help));
+    let words: &[&str] = match name {
+        _ if name.ends_with("_tempfail_action") => &["defer", "defer_if_permit"],
+        "mynetworks_style" => &["host", "subnet", "class"],
+        "smtpd_forbid_bare_newline" => &["yes", "no", "normalize", "reject", "note"],
+        "header_from_format" => &["standard", "obsolete"],
+        _ => &[],
+    };
+    if !words.is_empty() {
+        let known = words.iter().any(|word| word.eq_ignore_ascii_case(text));
+        return if known { None } else { bad(format!("write one of {}", words.join(", "))) };
+    }
+    let (low, high) = match name {
+        "unverified_sender_defer_code" | "unverified_recipient_defer_code" => (200, 499),
+        "unverified_sender_reject_code" | "unverified_recipient_reject_code" => (200, 599),
+        _ => return None,
+    };
+    let inside = value::parse_int(text).is_some_and(|code| (low..=high).contains(&code));
+    if inside { None } else { bad(format!("write a reply code from {low} to {high}")) }
 }
 
 fn check_level(name: &str, text: &str) -> Option<Diagnostic> {
@@ -241,6 +284,24 @@ mod tests {
             [
                 "main.cf:9: warning: parameter slow_destination_rate_delay is not acted on yet [not-acted-on]",
                 "main.cf:10: warning: unused parameter: orphan [unknown-parameter]",
+            ]
+        );
+    }
+
+    #[test]
+    fn words_codes_and_classes() {
+        let p = parameters(
+            "reject_tempfail_action = accept\nunverified_sender_defer_code = 550\nmynetworks_style = Host\n\
+             smtpd_restriction_classes = a, b c\nb = permit\nc =\nsmtpd_forbid_bare_newline = maybe\n",
+        );
+        assert_eq!(
+            told(&p.check()),
+            [
+                "main.cf:1: error: bad configuration: reject_tempfail_action = accept [bad-value]",
+                "main.cf:2: error: bad configuration: unverified_sender_defer_code = 550 [bad-value]",
+                "main.cf:7: error: bad configuration: smtpd_forbid_bare_newline = maybe [bad-value]",
+                "main.cf:4: error: restriction class `a' needs a definition [undefined-class]",
+                "main.cf:4: error: restriction class `c' needs a definition [undefined-class]",
             ]
         );
     }
