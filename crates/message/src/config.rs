@@ -1,6 +1,9 @@
 //! The parameters of cleanup(8) that shape a message, as plain data with Postfix's defaults.
 
+use crate::addresses::AddressRules;
 use crate::lookup::Maps;
+use policy::{Settings, TableRegistry};
+use std::sync::Arc;
 
 /// `header_from_format`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,114 +27,15 @@ pub enum EndOfHeaderAction {
     Reject,
 }
 
-/// Which addresses a mapping applies to (`canonical_classes`, `masquerade_classes` and the like).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Classes {
-    /// `envelope_sender`.
-    pub envelope_sender: bool,
-    /// `envelope_recipient`.
-    pub envelope_recipient: bool,
-    /// `header_sender`.
-    pub header_sender: bool,
-    /// `header_recipient`.
-    pub header_recipient: bool,
-}
-
-impl Classes {
-    /// The classes named in a list; unknown words are left to the configuration's own diagnostics.
-    pub fn parse(text: &str) -> Self {
-        let mut classes = Self::default();
-        for word in text.split(|c: char| c == ',' || c.is_ascii_whitespace()) {
-            match word {
-                "envelope_sender" => classes.envelope_sender = true,
-                "envelope_recipient" => classes.envelope_recipient = true,
-                "header_sender" => classes.header_sender = true,
-                "header_recipient" => classes.header_recipient = true,
-                _ => {}
-            }
-        }
-        classes
-    }
-}
-
-/// Address masquerading: hosts hidden behind their domain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Masquerade {
-    /// `masquerade_domains`, as written (`!domain` is left alone).
-    pub domains: Vec<String>,
-    /// `masquerade_exceptions`: user names left alone, in lower case.
-    pub exceptions: Vec<String>,
-    /// `masquerade_classes`.
-    pub classes: Classes,
-}
-
 /// Everything that shapes a message on its way in.
 #[derive(Clone, Debug)]
 pub struct CleanupConfig {
     /// `myhostname`, in message ids.
     pub myhostname: String,
-    /// `mydomain`.
-    pub mydomain: String,
-    /// `myorigin`.
-    pub myorigin: String,
-    /// `mydestination`, plain domains in lower case: where `user` without domain stands for itself in table keys.
-    pub mydestination: Vec<String>,
-    /// `append_at_myorigin`.
-    pub append_at_myorigin: bool,
-    /// `append_dot_mydomain`.
-    pub append_dot_mydomain: bool,
-    /// `swap_bangpath`.
-    pub swap_bangpath: bool,
-    /// `allow_percent_hack`.
-    pub allow_percent_hack: bool,
+    /// Rewriting and mapping of addresses; `None`: addresses stay as they are.
+    pub addresses: Option<Arc<AddressRules>>,
     /// `remote_header_rewrite_domain`; empty: headers of remote clients are left as they are.
     pub remote_header_rewrite_domain: String,
-    /// `recipient_delimiter`.
-    pub recipient_delimiter: String,
-    /// `owner_request_special`.
-    pub owner_request_special: bool,
-    /// `double_bounce_sender`, local part.
-    pub double_bounce_sender: String,
-    /// `empty_address_recipient`.
-    pub empty_address_recipient: String,
-
-    /// `canonical_maps`.
-    pub canonical_maps: Maps,
-    /// `canonical_classes`.
-    pub canonical_classes: Classes,
-    /// `sender_canonical_maps`.
-    pub sender_canonical_maps: Maps,
-    /// `sender_canonical_classes`.
-    pub sender_canonical_classes: Classes,
-    /// `recipient_canonical_maps`.
-    pub recipient_canonical_maps: Maps,
-    /// `recipient_canonical_classes`.
-    pub recipient_canonical_classes: Classes,
-    /// `propagate_unmatched_extensions` names `canonical`.
-    pub propagate_canonical: bool,
-    /// `propagate_unmatched_extensions` names `virtual`.
-    pub propagate_virtual: bool,
-    /// `masquerade_domains` and what goes with it.
-    pub masquerade: Masquerade,
-    /// `virtual_alias_maps`.
-    pub virtual_alias_maps: Maps,
-    /// `virtual_alias_expansion_limit`.
-    pub virtual_alias_expansion_limit: usize,
-    /// `virtual_alias_recursion_limit`.
-    pub virtual_alias_recursion_limit: usize,
-    /// `virtual_alias_address_length_limit`.
-    pub virtual_alias_address_length_limit: usize,
-    /// `always_bcc`.
-    pub always_bcc: String,
-    /// `sender_bcc_maps`.
-    pub sender_bcc_maps: Maps,
-    /// `recipient_bcc_maps`.
-    pub recipient_bcc_maps: Maps,
-    /// `duplicate_filter_limit`.
-    pub duplicate_filter_limit: usize,
-    /// `enable_original_recipient`.
-    pub enable_original_recipient: bool,
-
     /// `always_add_missing_headers`.
     pub always_add_missing_headers: bool,
     /// `undisclosed_recipients_header`; empty: none.
@@ -190,45 +94,8 @@ impl Default for CleanupConfig {
     fn default() -> Self {
         Self {
             myhostname: "localhost.localdomain".into(),
-            mydomain: "localdomain".into(),
-            myorigin: "localhost.localdomain".into(),
-            mydestination: Vec::new(),
-            append_at_myorigin: true,
-            append_dot_mydomain: false,
-            swap_bangpath: true,
-            allow_percent_hack: true,
+            addresses: None,
             remote_header_rewrite_domain: String::new(),
-            recipient_delimiter: String::new(),
-            owner_request_special: true,
-            double_bounce_sender: "double-bounce".into(),
-            empty_address_recipient: "MAILER-DAEMON".into(),
-            canonical_maps: Maps::none("canonical_maps"),
-            canonical_classes: Classes {
-                envelope_sender: true,
-                envelope_recipient: true,
-                header_sender: true,
-                header_recipient: true,
-            },
-            sender_canonical_maps: Maps::none("sender_canonical_maps"),
-            sender_canonical_classes: Classes { envelope_sender: true, header_sender: true, ..Classes::default() },
-            recipient_canonical_maps: Maps::none("recipient_canonical_maps"),
-            recipient_canonical_classes: Classes {
-                envelope_recipient: true,
-                header_recipient: true,
-                ..Classes::default()
-            },
-            propagate_canonical: true,
-            propagate_virtual: true,
-            masquerade: Masquerade::default(),
-            virtual_alias_maps: Maps::none("virtual_alias_maps"),
-            virtual_alias_expansion_limit: 1000,
-            virtual_alias_recursion_limit: 1000,
-            virtual_alias_address_length_limit: 1000,
-            always_bcc: String::new(),
-            sender_bcc_maps: Maps::none("sender_bcc_maps"),
-            recipient_bcc_maps: Maps::none("recipient_bcc_maps"),
-            duplicate_filter_limit: 1000,
-            enable_original_recipient: true,
             always_add_missing_headers: false,
             undisclosed_recipients_header: String::new(),
             header_from_format: HeaderFrom::Standard,
@@ -258,17 +125,130 @@ impl Default for CleanupConfig {
     }
 }
 
-impl Default for Masquerade {
-    fn default() -> Self {
+impl CleanupConfig {
+    /// Read the parameters of a service. Problems with values are the configuration's own to report; what can't be
+    /// read counts as its default.
+    pub fn compile(settings: &dyn Settings, tables: &mut TableRegistry) -> Self {
+        let default = Self::default();
+        let text = |name: &str| settings.get(name).trim().to_owned();
+        let size = |name: &str, default: usize| {
+            settings.int(name).and_then(|value| usize::try_from(value).ok()).unwrap_or(default)
+        };
+        let yes = |name: &str| settings.bool(name);
+        let mut maps = |name: &str| Maps::compile(name, settings, tables);
+        let header_checks = maps("header_checks");
+        let mime_header_checks = maps("mime_header_checks");
+        let nested_header_checks = maps("nested_header_checks");
+        let body_checks = maps("body_checks");
         Self {
-            domains: Vec::new(),
-            exceptions: Vec::new(),
-            classes: Classes {
-                envelope_sender: true,
-                header_sender: true,
-                header_recipient: true,
-                ..Classes::default()
+            myhostname: text("myhostname"),
+            addresses: Some(Arc::new(AddressRules::compile(settings, tables))),
+            remote_header_rewrite_domain: text("remote_header_rewrite_domain"),
+            always_add_missing_headers: yes("always_add_missing_headers"),
+            undisclosed_recipients_header: text("undisclosed_recipients_header"),
+            header_from_format: match text("header_from_format").as_str() {
+                "obsolete" => HeaderFrom::Obsolete,
+                _ => HeaderFrom::Standard,
             },
+            enable_long_queue_ids: yes("enable_long_queue_ids"),
+            message_drop_headers: words(&text("message_drop_headers").to_ascii_lowercase()),
+            hopcount_limit: size("hopcount_limit", default.hopcount_limit),
+            header_size_limit: size("header_size_limit", default.header_size_limit),
+            header_address_token_limit: size("header_address_token_limit", default.header_address_token_limit),
+            line_length_limit: size("line_length_limit", default.line_length_limit),
+            message_strip_characters: unescape(&text("message_strip_characters")),
+            message_reject_characters: unescape(&text("message_reject_characters")),
+            non_empty_end_of_header_action: match text("non_empty_end_of_header_action").as_str() {
+                "add_header" => EndOfHeaderAction::AddHeader,
+                "reject" => EndOfHeaderAction::Reject,
+                _ => EndOfHeaderAction::FixQuietly,
+            },
+            header_checks,
+            mime_header_checks,
+            nested_header_checks,
+            body_checks,
+            body_checks_size_limit: size("body_checks_size_limit", default.body_checks_size_limit),
+            disable_mime_input_processing: yes("disable_mime_input_processing"),
+            mime_nesting_limit: size("mime_nesting_limit", default.mime_nesting_limit),
+            mime_boundary_length_limit: size("mime_boundary_length_limit", default.mime_boundary_length_limit),
+            strict_8bitmime: yes("strict_8bitmime"),
+            strict_7bit_headers: yes("strict_7bit_headers"),
+            strict_8bitmime_body: yes("strict_8bitmime_body"),
+            strict_mime_encoding_domain: yes("strict_mime_encoding_domain"),
+            detect_8bit_encoding_header: yes("detect_8bit_encoding_header"),
         }
+    }
+}
+
+/// The words of a list, separated by comma or white space.
+pub(crate) fn words(text: &str) -> Vec<String> {
+    text.split(|c: char| c == ',' || c.is_ascii_whitespace()).filter(|w| !w.is_empty()).map(String::from).collect()
+}
+
+/// C-like escapes: `\a \b \f \n \r \t \v \ddd` and `\\`.
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes().peekable();
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            bytes.push(byte);
+            continue;
+        }
+        match rest.next() {
+            Some(b'a') => bytes.push(7),
+            Some(b'b') => bytes.push(8),
+            Some(b'f') => bytes.push(12),
+            Some(b'n') => bytes.push(b'\n'),
+            Some(b'r') => bytes.push(b'\r'),
+            Some(b't') => bytes.push(b'\t'),
+            Some(b'v') => bytes.push(11),
+            Some(first @ b'0'..=b'7') => {
+                let mut code = u32::from(first - b'0');
+                for _ in 0..2 {
+                    if let Some(digit) = rest.next_if(|b| (b'0'..=b'7').contains(b)) {
+                        code = code * 8 + u32::from(digit - b'0');
+                    }
+                }
+                bytes.push(u8::try_from(code & 0xff).unwrap_or(0));
+            }
+            Some(other) => bytes.push(other),
+            None => {}
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Values;
+
+    #[test]
+    fn escapes_are_those_of_c() {
+        assert_eq!(unescape("\\0"), [0]);
+        assert_eq!(unescape("\\001\\177a\\\\\\n\\"), [1, 127, b'a', b'\\', b'\n']);
+    }
+
+    #[test]
+    fn parameters_are_read() {
+        let values = [
+            ("header_checks", "regexp:/a, {inline:{x=y, z}}"),
+            ("hopcount_limit", "7"),
+            ("message_reject_characters", "\\0"),
+            ("message_drop_headers", "Bcc, X-Foo"),
+            ("non_empty_end_of_header_action", "reject"),
+            ("strict_8bitmime", "yes"),
+        ];
+        let mut tables = TableRegistry::new();
+        let config = CleanupConfig::compile(&Values(&values), &mut tables);
+        assert_eq!(config.hopcount_limit, 7);
+        assert_eq!(config.header_size_limit, 102_400);
+        assert_eq!(config.message_reject_characters, [0]);
+        assert_eq!(config.message_drop_headers, ["bcc", "x-foo"]);
+        assert_eq!(config.non_empty_end_of_header_action, EndOfHeaderAction::Reject);
+        assert!(config.strict_8bitmime && !config.strict_7bit_headers);
+        let specs: Vec<&str> = tables.specs().iter().map(|used| &*used.spec).collect();
+        assert_eq!(specs, ["regexp:/a", "inline:{x=y, z}"]);
+        assert_eq!(config.header_checks.tables.iter().map(|t| t.pattern).collect::<Vec<_>>(), [true, false]);
     }
 }

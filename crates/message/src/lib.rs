@@ -4,6 +4,7 @@
 //! Everything here is a pure stream transformation: no file, clock or table is touched. Time and queue id are
 //! arguments, and tables are asked through [`Lookup`], which the program answers at once.
 
+mod addresses;
 pub mod cleanup;
 mod config;
 mod date;
@@ -12,7 +13,11 @@ mod lookup;
 pub mod received;
 pub mod recipients;
 
-pub use config::{Classes, CleanupConfig, EndOfHeaderAction, HeaderFrom, Masquerade};
+pub use addresses::{AddressRules, Classes, Masquerade};
+pub use config::{CleanupConfig, EndOfHeaderAction, HeaderFrom};
 pub use date::{Timestamp, mail_date};
 pub use log::LogLine;
 pub use lookup::{Lookup, LookupFailed, MapTable, Maps, NoTables};
+
+#[cfg(test)]
+mod testing;

@@ -1,6 +1,6 @@
 //! How this crate asks lookup tables, and lists of them as a parameter names them.
 
-use policy::TableId;
+use policy::{Settings, TableId, TableRegistry};
 use std::sync::Arc;
 
 /// A table that could not be read; the text says why, for the log.
@@ -53,6 +53,17 @@ impl Maps {
         Self { title: title.into(), tables: Vec::new() }
     }
 
+    /// The tables that a parameter names.
+    pub fn compile(name: &str, settings: &dyn Settings, registry: &mut TableRegistry) -> Self {
+        let mut tables = Vec::new();
+        for spec in specifications(&settings.get(name)) {
+            let id = registry.intern(spec, settings.origin(name));
+            let pattern = registry.get(id).is_some_and(|used| used.pattern);
+            tables.push(MapTable { id, pattern });
+        }
+        Self { title: name.into(), tables }
+    }
+
     /// Is there no table to ask?
     pub fn is_empty(&self) -> bool {
         self.tables.is_empty()
@@ -72,4 +83,20 @@ impl Maps {
         }
         Ok(None)
     }
+}
+
+/// The elements of a list of tables; braces keep one together, and its outer ones are taken off.
+fn specifications(text: &str) -> Vec<&str> {
+    let mut depth = 0_u32;
+    text.split(move |c: char| {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth == 0 && (c == ',' || c.is_ascii_whitespace())
+    })
+    .filter(|spec| !spec.is_empty())
+    .map(|spec| spec.strip_prefix('{').and_then(|inner| inner.strip_suffix('}')).map_or(spec, str::trim))
+    .collect()
 }

@@ -56,11 +56,6 @@ impl Encoding {
         }
     }
 
-    /// May the content have bytes above 127?
-    pub fn is_eight_bit(self) -> bool {
-        matches!(self, Self::EightBit | Self::Binary)
-    }
-
     /// Is the content written in another alphabet than its own?
     fn is_encoded(self) -> bool {
         matches!(self, Self::QuotedPrintable | Self::Base64)

@@ -244,4 +244,6 @@ impl Cleanup {
 }
 
 #[cfg(test)]
+mod rewrite_tests;
+#[cfg(test)]
 mod tests;

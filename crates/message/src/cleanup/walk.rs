@@ -2,7 +2,7 @@
 
 use super::action::Fate;
 use super::header::{Addresses, Kind, Known, bit, is_header, value};
-use super::mime::Block;
+use super::mime::{Block, Encoding};
 use super::{Cleanup, Io};
 use crate::config::EndOfHeaderAction;
 use crate::log::{LogLine, printable};
@@ -227,7 +227,7 @@ impl Cleanup {
         if self.mime.block == Block::Nested {
             return;
         }
-        if self.reports_8bit_body() && !self.mime.encoding.is_eight_bit() && !text.is_ascii() {
+        if self.reports_8bit_body() && self.mime.encoding == Encoding::SevenBit && !text.is_ascii() {
             self.violate(Rule::EightBitBody, text);
         }
         if self.mime.has_boundaries() && !self.mid_line && text.starts_with(b"--") {
