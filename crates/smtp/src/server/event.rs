@@ -132,7 +132,7 @@ pub enum Event {
     /// and with `smtpd_delay_reject = no` a Connect decision follows.
     ClientChanged(ClientIdentity),
     /// A log line of the session itself, without prefix, such as `improper command pipelining after …`.
-    /// The text holds [`ServerSession::CLIENT`] where `name[address]` belongs.
+    /// The text holds [`super::ServerSession::CLIENT`] where `name[address]` belongs.
     Log(String),
     /// As `Log`, with `warning: ` before it.
     Warning(String),
