@@ -5,16 +5,6 @@ use crate::lookup::Maps;
 use policy::{Settings, TableRegistry};
 use std::sync::Arc;
 
-/// `header_from_format`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HeaderFrom {
-    /// `name <address>`.
-    #[default]
-    Standard,
-    /// `address (name)`.
-    Obsolete,
-}
-
 /// `non_empty_end_of_header_action`: what to do when text follows the primary header without an empty line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EndOfHeaderAction {
@@ -40,8 +30,6 @@ pub struct CleanupConfig {
     pub always_add_missing_headers: bool,
     /// `undisclosed_recipients_header`; empty: none.
     pub undisclosed_recipients_header: String,
-    /// `header_from_format`.
-    pub header_from_format: HeaderFrom,
     /// `enable_long_queue_ids`.
     pub enable_long_queue_ids: bool,
     /// `message_drop_headers`, in lower case.
@@ -50,8 +38,6 @@ pub struct CleanupConfig {
     pub hopcount_limit: usize,
     /// `header_size_limit`.
     pub header_size_limit: usize,
-    /// `header_address_token_limit`.
-    pub header_address_token_limit: usize,
     /// `line_length_limit`: checks see longer body lines in pieces of this size.
     pub line_length_limit: usize,
     /// `message_strip_characters`, C escapes already undone.
@@ -98,12 +84,10 @@ impl Default for CleanupConfig {
             remote_header_rewrite_domain: String::new(),
             always_add_missing_headers: false,
             undisclosed_recipients_header: String::new(),
-            header_from_format: HeaderFrom::Standard,
             enable_long_queue_ids: false,
             message_drop_headers: ["bcc", "content-length", "resent-bcc", "return-path"].map(String::from).into(),
             hopcount_limit: 50,
             header_size_limit: 102_400,
-            header_address_token_limit: 10_240,
             line_length_limit: 2048,
             message_strip_characters: Vec::new(),
             message_reject_characters: Vec::new(),
@@ -146,15 +130,10 @@ impl CleanupConfig {
             remote_header_rewrite_domain: text("remote_header_rewrite_domain"),
             always_add_missing_headers: yes("always_add_missing_headers"),
             undisclosed_recipients_header: text("undisclosed_recipients_header"),
-            header_from_format: match text("header_from_format").as_str() {
-                "obsolete" => HeaderFrom::Obsolete,
-                _ => HeaderFrom::Standard,
-            },
             enable_long_queue_ids: yes("enable_long_queue_ids"),
             message_drop_headers: words(&text("message_drop_headers").to_ascii_lowercase()),
             hopcount_limit: size("hopcount_limit", default.hopcount_limit),
             header_size_limit: size("header_size_limit", default.header_size_limit),
-            header_address_token_limit: size("header_address_token_limit", default.header_address_token_limit),
             line_length_limit: size("line_length_limit", default.line_length_limit),
             message_strip_characters: unescape(&text("message_strip_characters")),
             message_reject_characters: unescape(&text("message_reject_characters")),

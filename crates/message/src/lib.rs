@@ -14,7 +14,7 @@ pub mod received;
 pub mod recipients;
 
 pub use addresses::{AddressRules, Classes, Masquerade};
-pub use config::{CleanupConfig, EndOfHeaderAction, HeaderFrom};
+pub use config::{CleanupConfig, EndOfHeaderAction};
 pub use date::{Timestamp, mail_date};
 pub use log::LogLine;
 pub use lookup::{Lookup, LookupFailed, MapTable, Maps, NoTables};

@@ -27,6 +27,7 @@ impl Cleanup {
         if adds && !self.has_seen(date) {
             let _ = writeln!(io.out, "{prefix}Date: {}", mail_date(&self.context.now));
         }
+        // Mail from the network has no full name, so that `header_from_format` makes no difference.
         if adds && !self.has_seen(from) {
             let sender = if self.context.sender.is_empty() { "MAILER-DAEMON" } else { self.context.sender.as_str() };
             let _ = writeln!(io.out, "{prefix}From: {}", smtp::address::quote_local(sender));

@@ -40,7 +40,7 @@ pub struct MessageContext {
     pub checks: bool,
     /// False with `receive_override_options = no_address_mappings`.
     pub mappings: bool,
-    /// Effects of access tables and policy answers, in order.
+    /// Effects of access tables and policy answers, in order; PREPEND goes by `prepended`, BCC by the envelope.
     pub effects: Vec<policy::Effect>,
     /// The envelope's refusal ([`crate::recipients::Expansion::refusal`]): the content is read and dropped.
     pub refusal: Option<String>,

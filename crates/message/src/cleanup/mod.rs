@@ -119,6 +119,10 @@ impl Cleanup {
             self.record(&line, true, &mut io);
         }
         self.end_of_content(&mut io);
+        if self.is_stopped() {
+            let why = if self.effects.discard { "discarded" } else { "canceled" };
+            self.log.push(LogLine::cleanup(format!("{}: removed ({why})", self.context.queue_id)));
+        }
         let verdict = match self.refusal {
             Some(reply) => Verdict::Refuse(reply),
             None => Verdict::Accept,

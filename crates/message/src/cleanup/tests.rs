@@ -92,6 +92,8 @@ fn run(config: CleanupConfig, rules: &[(u32, &'static str, &'static str)], text:
 const WHERE: &str = "from client.example.net[192.0.2.10]; from=<s@example.org> to=<u@example.com>";
 const PEER: &str = "proto=ESMTP helo=<client.example.net>";
 
+const REMOVED: &str = "QID: removed (canceled)";
+
 /// `WHERE` and `PEER` filled in.
 fn lines(templates: &[&str]) -> Vec<String> {
     templates.iter().map(|line| line.replace("@@", &format!("{WHERE} {PEER}")).replace("@M", WHERE)).collect()
@@ -146,7 +148,7 @@ fn too_many_hops() {
         let run = run(CleanupConfig { hopcount_limit: limit, ..plain() }, &[], text);
         if refused {
             assert_eq!(run.finished.verdict, Verdict::Refuse("554 5.4.0 Error: too many hops".into()));
-            assert_eq!(run.log(), ["warning: QID: message rejected: hopcount exceeded"]);
+            assert_eq!(run.log(), ["warning: QID: message rejected: hopcount exceeded", REMOVED]);
         } else {
             assert_eq!(run.finished.verdict, Verdict::Accept);
         }
@@ -158,7 +160,7 @@ fn failing_tables_refuse_temporarily() {
     let run = run(checked(), &[], "Subject: lookup fails\n\nx\n");
     assert_eq!(run.finished.verdict, Verdict::Refuse("451 4.3.0 Error: queue file write error".into()));
     let want = "warning: QID: header_checks map lookup problem -- message not accepted, try again later";
-    assert_eq!(run.log(), [want]);
+    assert_eq!(run.log(), [want, REMOVED]);
 }
 
 #[test]
@@ -302,7 +304,7 @@ fn characters_are_stripped_or_refused() {
     assert_eq!(String::from_utf8_lossy(&stripped.out), "Subject: ab\n\nfoobar\n");
     let refused = run(config, &[], "Subject: ab\n\nfoo\x02bar\nX\n");
     assert_eq!(refused.finished.verdict, Verdict::Refuse("550 5.7.1 disallowed character".into()));
-    let want = ["QID: message-id=<>", "QID: reject: content foo?bar @@: 5.7.1 disallowed character"];
+    let want = ["QID: message-id=<>", "QID: reject: content foo?bar @@: 5.7.1 disallowed character", REMOVED];
     assert_eq!(refused.log(), lines(&want));
 }
 
@@ -384,6 +386,6 @@ fn a_refused_envelope_drops_the_content() {
         &mut NoTables,
         &[b"Subject: a\n\nx\n"],
     );
-    assert_eq!((run.out.as_slice(), run.log().len()), (&b""[..], 0));
+    assert_eq!((run.out.as_slice(), run.log()), (&b""[..], vec![REMOVED]));
     assert_eq!(run.finished.verdict, Verdict::Refuse(reply.into()));
 }

@@ -127,6 +127,10 @@ fn every_action_does_and_logs_what_postfix_does() {
             log.push("QID: message-id=<>".into());
             assert_eq!(String::from_utf8_lossy(&run.out), format!("{becomes}\nx\n"), "{action}");
         }
+        if stopped {
+            let why = if reply.is_some() { "canceled" } else { "discarded" };
+            log.push(format!("QID: removed ({why})"));
+        }
         assert_eq!(run.log(), log, "{action}");
     }
 }
