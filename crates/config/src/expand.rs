@@ -181,7 +181,7 @@ fn parse_relation(start: &str) -> Result<Expression<'_>, MacroError> {
     let level = match &after[..suffix] {
         "" => false,
         "level" => true,
-        _ => return Err(syntax_error("bad operator suffix", &at_operator[..spelled], after)),
+        bad => return Err(syntax_error("bad operator suffix", &at_operator[..spelled], bad)),
     };
     after = &after[suffix..];
     let (right, tail) = payload(skip_spaces(after), start, "\"{expression}\" expected")
@@ -433,7 +433,7 @@ mod tests {
             ("${host?{b}:{c}d}", "unexpected input at: \"...c}>>>d\""),
             ("${empty:{a}:{b}}", "unexpected input at: \"...a}>>>:{b}\""),
             ("${{a} == b ? {x}}", "\"{expression}\" expected at: \"...{a} ==>>> b ? {x}\""),
-            ("${{a} ==l {b}}", "bad operator suffix at: \"...==>>>l {b}\""),
+            ("${{a} ==l {b}}", "bad operator suffix at: \"...==>>>l\""),
             (
                 "${{a} <> {b} ? {x}}",
                 r#""==" or "!="" or "<"" or "<="" or ">="" or ">" expected at: "...a}>>><> {b} ? {x}""#,

@@ -34,12 +34,18 @@ pub struct Output {
 
 impl Output {
     fn warn(&mut self, text: &str) {
-        self.stderr.push_str(&format!("postconf: warning: {text}\n"));
+        self.say("warning", text);
+    }
+
+    /// Control characters do not get into messages.
+    fn say(&mut self, severity: &str, text: &str) {
+        let text: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+        self.stderr.push_str(&format!("postconf: {severity}: {text}\n"));
     }
 
     /// After a fatal error nothing that was to be printed is.
     fn fatal(mut self, text: &str) -> Self {
-        self.stderr.push_str(&format!("postconf: fatal: {text}\n"));
+        self.say("fatal", text);
         self.stdout.clear();
         self.exit = 1;
         self
