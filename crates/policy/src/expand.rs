@@ -65,8 +65,14 @@ impl Expander<'_> {
     }
 
     fn push(&self, value: Option<String>, out: &mut String) {
-        let value = value.unwrap_or_default();
-        out.extend(value.chars().map(|c| if self.filter.is_empty() || self.filter.contains(c) { c } else { '_' }));
+        for c in value.unwrap_or_default().chars() {
+            if self.filter.is_empty() || self.filter.contains(c) {
+                out.push(c);
+            } else {
+                // One for each byte.
+                out.extend(std::iter::repeat_n('_', c.len_utf8()));
+            }
+        }
     }
 }
 

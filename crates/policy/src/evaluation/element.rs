@@ -94,4 +94,3 @@ pub(super) fn log_permit(context: &mut Context<'_, '_>, permit: &Permit) -> Resu
     context.log.push(LogEntry::Event { word: "permit", text });
     Ok(())
 }
-

@@ -490,4 +490,3 @@ impl Evaluation {
 fn no_rejection() -> Rejection {
     Rejection { reply: "451 4.3.0 Internal error".into(), class: ErrorClass::Software, no_error_count: false }
 }
-

@@ -114,4 +114,3 @@ pub(super) fn bad_address(context: &mut Context<'_, '_>, is_sender: bool) -> Res
     };
     Ok(Some(Rejection { reply: reply.into(), class: ErrorClass::Protocol, no_error_count: false }))
 }
-

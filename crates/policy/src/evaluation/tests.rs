@@ -103,13 +103,10 @@ fn everything_is_due_at_rcpt_unless_told_otherwise() {
     }
     let mut values = by_list();
     values.push(("smtpd_delay_reject", "no"));
-    let at_once = || Bench::new(&values, order_script()).client("203.0.113.1").helo("h.example").sender("s@example.org");
+    let at_once =
+        || Bench::new(&values, order_script()).client("203.0.113.1").helo("h.example").sender("s@example.org");
     for (moment, stage, expected) in [
-        (
-            Moment::Connect,
-            "CONNECT",
-            "554 5.7.1 <unknown[203.0.113.1]>: Client host rejected: list client",
-        ),
+        (Moment::Connect, "CONNECT", "554 5.7.1 <unknown[203.0.113.1]>: Client host rejected: list client"),
         (Moment::Helo, "HELO", "554 5.7.1 <h.example>: Helo command rejected: list helo"),
         (Moment::Mail, "MAIL", "554 5.7.1 <s@example.org>: Sender address rejected: list sender"),
         (Moment::Rcpt, "RCPT", "250"),
@@ -270,8 +267,16 @@ fn prefixes_of_our_own_change_how_a_refusal_counts() {
             "521 5.7.1 <u@example.com>: Recipient address rejected: Access denied",
             false,
         ),
-        ("disconnect_if_reject no_error_count strict", "521 5.7.1 <u@example.com>: Recipient address rejected: Access denied", false),
-        ("disconnect_if_reject permit_mynetworks, reject", "554 5.7.1 <u@example.com>: Recipient address rejected: Access denied", true),
+        (
+            "disconnect_if_reject no_error_count strict",
+            "521 5.7.1 <u@example.com>: Recipient address rejected: Access denied",
+            false,
+        ),
+        (
+            "disconnect_if_reject permit_mynetworks, reject",
+            "554 5.7.1 <u@example.com>: Recipient address rejected: Access denied",
+            true,
+        ),
     ] {
         let values =
             [("smtpd_recipient_restrictions", list), ("smtpd_restriction_classes", "strict"), ("strict", "reject")];
@@ -450,11 +455,16 @@ fn a_trace_names_every_step() {
 #[test]
 fn what_can_be_asked_ahead_is_asked_at_once() {
     let values = [
-        ("smtpd_recipient_restrictions", "permit_mynetworks, sleep 5, reject_rbl_client bl.example, reject_rhsbl_helo dbl.example"),
+        (
+            "smtpd_recipient_restrictions",
+            "permit_mynetworks, sleep 5, reject_rbl_client bl.example, reject_rhsbl_helo dbl.example",
+        ),
         ("smtpd_sender_restrictions", "reject_unknown_sender_domain"),
     ];
     let mut bench = Bench::new(&values, Script::default()).helo("h.example");
-    for (input, useful) in [(Input::Client, true), (Input::Helo, true), (Input::Sender, true), (Input::Recipient, false)] {
+    for (input, useful) in
+        [(Input::Client, true), (Input::Helo, true), (Input::Sender, true), (Input::Recipient, false)]
+    {
         assert_eq!(bench.plan.asks_about(input), useful, "{input:?}");
     }
     let ahead = |bench: &Bench, moment| {

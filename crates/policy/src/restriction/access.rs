@@ -236,3 +236,7 @@ fn both_forms(context: &mut Context<'_, '_>, table: &Table, key: &str) -> Result
     let found = access_value(context, table, &external)?;
     if found.is_some() || external == key { Ok(found) } else { access_value(context, table, key) }
 }
+
+#[cfg(test)]
+#[path = "access_tests.rs"]
+mod tests;

@@ -117,9 +117,13 @@ mod tests {
             ("mynetworks", "127.0.0.0/8, !192.0.2.70 192.0.2.64/28, [2001:db8::]/32 trusted.example"),
             ("smtpd_client_restrictions", "permit_mynetworks, reject"),
         ];
-        for (address, permitted) in
-            [("127.0.0.9", true), ("192.0.2.79", true), ("192.0.2.70", false), ("192.0.2.80", false), ("2001:db8::9", true)]
-        {
+        for (address, permitted) in [
+            ("127.0.0.9", true),
+            ("192.0.2.79", true),
+            ("192.0.2.70", false),
+            ("192.0.2.80", false),
+            ("2001:db8::9", true),
+        ] {
             let reply = Bench::new(&values, Script::default()).client(address).reply();
             assert_eq!(reply == "250", permitted, "{address}: {reply}");
         }
@@ -132,10 +136,7 @@ mod tests {
 
     #[test]
     fn an_unreadable_network_list_defers() {
-        let values = [
-            ("mynetworks", "hash:/networks"),
-            ("smtpd_client_restrictions", "permit_mynetworks, reject"),
-        ];
+        let values = [("mynetworks", "hash:/networks"), ("smtpd_client_restrictions", "permit_mynetworks, reject")];
         let script = Script::default().failure("hash:/networks", "192.0.2.10", "networks: cannot read");
         let decision = Bench::new(&values, script).rcpt();
         assert_eq!(

@@ -397,3 +397,7 @@ impl<'a> Macros<'a> {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "dnsbl_tests.rs"]
+mod tests;

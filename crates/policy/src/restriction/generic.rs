@@ -113,7 +113,10 @@ mod tests {
             ("reject", "554 5.7.1 <u@example.com>: Recipient address rejected: Access denied"),
             ("defer", "450 4.3.2 <u@example.com>: Recipient address rejected: Try again later"),
             ("defer_if_permit", "450 4.7.0 <u@example.com>: Recipient address rejected: defer_if_permit requested"),
-            ("defer_if_reject, reject", "450 4.7.0 <u@example.com>: Recipient address rejected: defer_if_reject requested"),
+            (
+                "defer_if_reject, reject",
+                "450 4.7.0 <u@example.com>: Recipient address rejected: defer_if_reject requested",
+            ),
             ("defer_if_reject", "250"),
             ("defer_if_reject, defer", "450 4.3.2 <u@example.com>: Recipient address rejected: Try again later"),
             ("sleep 1, reject", "554 5.7.1 <u@example.com>: Recipient address rejected: Access denied"),

@@ -102,3 +102,77 @@ fn owners(context: &mut Context<'_, '_>, sender: &str) -> Result<Result<Option<A
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Sasl;
+    use crate::testing::{Bench, Script, log};
+
+    #[test]
+    fn senders_belong_to_logins() {
+        let script = || Script::default().entry("hash:/owners", "boss@example.org", "ann, BEN");
+        let not_owned = |sender: &str, login: &str| {
+            format!("553 5.7.1 <{sender}>: Sender address rejected: not owned by user {login}")
+        };
+        let not_logged_in = "553 5.7.1 <boss@example.org>: Sender address rejected: not logged in".to_owned();
+        let ok = || "250".to_owned();
+        for (sender, login, authenticated, known, unauthenticated, either) in [
+            ("boss@example.org", Some("ann"), ok(), ok(), ok(), ok()),
+            ("boss@example.org", Some("ben"), ok(), ok(), ok(), ok()),
+            (
+                "boss@example.org",
+                Some("cid"),
+                not_owned("boss@example.org", "cid"),
+                not_owned("boss@example.org", "cid"),
+                ok(),
+                not_owned("boss@example.org", "cid"),
+            ),
+            (
+                "free@example.org",
+                Some("ann"),
+                not_owned("free@example.org", "ann"),
+                ok(),
+                ok(),
+                not_owned("free@example.org", "ann"),
+            ),
+            ("free@example.org", None, ok(), ok(), ok(), ok()),
+            ("boss@example.org", None, ok(), not_logged_in.clone(), not_logged_in.clone(), not_logged_in.clone()),
+        ] {
+            for (restriction, expected) in [
+                ("reject_authenticated_sender_login_mismatch", &authenticated),
+                ("reject_known_sender_login_mismatch", &known),
+                ("reject_unauthenticated_sender_login_mismatch", &unauthenticated),
+                ("reject_sender_login_mismatch", &either),
+            ] {
+                let values = [
+                    ("smtpd_sasl_auth_enable", "yes"),
+                    ("smtpd_sender_login_maps", "hash:/owners"),
+                    ("smtpd_sender_restrictions", restriction),
+                ];
+                let mut bench = Bench::new(&values, script()).sender(sender);
+                bench.facts.sasl = login.map(|name| Sasl { username: name.into(), ..Sasl::default() });
+                assert_eq!(&bench.reply(), expected, "{restriction} {sender} {login:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_sasl_the_check_is_ignored_aloud() {
+        let values = [("smtpd_sender_restrictions", "reject_sender_login_mismatch")];
+        assert_eq!(
+            log(&Bench::new(&values, Script::default()).rcpt()),
+            ["warning: restriction `reject_sender_login_mismatch' ignored: no SASL support"]
+        );
+    }
+
+    #[test]
+    fn an_unreadable_table_defers() {
+        let values = [
+            ("smtpd_sasl_auth_enable", "yes"),
+            ("smtpd_sender_login_maps", "broken:down"),
+            ("smtpd_sender_restrictions", "reject_sender_login_mismatch"),
+        ];
+        let reply = Bench::new(&values, Script::default()).reply();
+        assert_eq!(reply, "451 4.3.0 <a@example.org>: Temporary lookup failure");
+    }
+}

@@ -163,7 +163,11 @@ mod tests {
             (&["TXT words"], "450 4.1.8 Domain not found", "450 4.1.2 Domain not found"),
             (&["REFUSED"], "450 4.1.8 Domain not found", "450 4.1.2 Domain not found"),
             (&["SERVFAIL"], "450 4.1.8 Domain not found", "450 4.1.2 Domain not found"),
-            (&["MX INVALID", "A 192.0.2.1"], "450 4.1.8 Malformed DNS server reply", "450 4.1.2 Malformed DNS server reply"),
+            (
+                &["MX INVALID", "A 192.0.2.1"],
+                "450 4.1.8 Malformed DNS server reply",
+                "450 4.1.2 Malformed DNS server reply",
+            ),
             (&["MX NULLMX", "A 192.0.2.1"], &format!("550 5.7.27 {null}"), &format!("556 5.1.10 {null}")),
         ] {
             for (list, restriction, class, expected) in [
@@ -192,9 +196,7 @@ mod tests {
             ("smtpd_recipient_restrictions", "check_recipient_access hash:/r"),
             ("unknown_address_reject_code", "550"),
         ];
-        let script = Script::default()
-            .dns("temp.example", &["SERVFAIL"])
-            .entry("hash:/r", "bad@example.com", "REJECT");
+        let script = Script::default().dns("temp.example", &["SERVFAIL"]).entry("hash:/r", "bad@example.com", "REJECT");
         let mut bench = Bench::new(&values, script.clone()).sender("a@temp.example");
         assert_eq!(bench.reply(), "450 4.1.8 <a@temp.example>: Sender address rejected: Domain not found");
         let mut bench = bench.recipient("bad@example.com");

@@ -146,3 +146,75 @@ fn all_in_networks(context: &mut Context<'_, '_>, hosts: &[Arc<str>]) -> Result<
     }
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Bench, Script};
+
+    const VALUES: &[(&str, &str)] = &[
+        ("proxy_interfaces", "192.0.2.2"),
+        ("smtpd_relay_restrictions", "permit_mx_backup, reject_unauth_destination"),
+    ];
+
+    fn script() -> Script {
+        Script::default()
+            .dns("backup.example", &["MX 20 us.example.net", "MX 10 primary.example"])
+            .dns("primary.example", &["A 203.0.113.25"])
+            .dns("us.example.net", &["A 192.0.2.2"])
+            .dns("named.example", &["MX 10 primary.example", "MX 20 mail.example.com"])
+            .dns("notus.example", &["MX 10 primary.example"])
+            .dns("weare.example", &["MX 10 us.example.net", "MX 10 primary.example"])
+            .dns("temp.example", &["MX SERVFAIL"])
+            .dns("failed.example", &["MX REFUSED"])
+            .dns("hidden.example", &["MX 10 primary.example", "MX 20 lost.example"])
+            .dns("lost.example", &["SERVFAIL"])
+    }
+
+    #[test]
+    fn only_secondary_exchangers_relay() {
+        let denied = |domain: &str| format!("554 5.7.1 <u@{domain}>: Relay access denied");
+        for (domain, expected) in [
+            ("example.com", "250".to_owned()),
+            ("backup.example", "250".into()),
+            ("named.example", "250".into()),
+            ("[192.0.2.2]", "250".into()),
+            ("notus.example", denied("notus.example")),
+            ("weare.example", denied("weare.example")),
+            ("failed.example", denied("failed.example")),
+            ("nosuch.example", denied("nosuch.example")),
+            ("[192.0.2.9]", denied("[192.0.2.9]")),
+            (
+                "temp.example",
+                "450 4.4.4 <u@temp.example>: Recipient address rejected: Unable to look up mail exchanger information: \
+                 temp.example says SERVFAIL"
+                    .into(),
+            ),
+            (
+                "hidden.example",
+                "450 4.4.4 <u@hidden.example>: Recipient address rejected: Unable to look up mail exchanger host \
+                 lost.example: lost.example says SERVFAIL"
+                    .into(),
+            ),
+        ] {
+            assert_eq!(Bench::new(VALUES, script()).recipient(&format!("u@{domain}")).reply(), expected);
+        }
+    }
+
+    #[test]
+    fn primaries_have_to_be_in_the_given_networks() {
+        for (networks, domain, permitted) in [
+            ("203.0.113.0/24", "backup.example", true),
+            ("198.51.100.0/24", "backup.example", false),
+            ("203.0.113.0/24", "gone.example", false),
+        ] {
+            let mut values = VALUES.to_vec();
+            values.push(("permit_mx_backup_networks", networks));
+            let script = script().dns("gone.example", &["MX 10 nowhere.example", "MX 20 us.example.net"]);
+            let reply = Bench::new(&values, script).recipient(&format!("u@{domain}")).reply();
+            assert_eq!(reply == "250", permitted, "{networks} {domain} {reply}");
+            if domain == "gone.example" {
+                assert!(reply.contains("Unable to look up host nowhere.example as mail exchanger: "), "{reply}");
+            }
+        }
+    }
+}

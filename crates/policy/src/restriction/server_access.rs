@@ -238,3 +238,141 @@ fn host_addresses(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Bench, Script, log};
+    use crate::{PeerName, PeerStatus};
+
+    fn script() -> Script {
+        Script::default()
+            .dns("usesmx.example", &["MX 10 badmx.example", "MX 20 other.example"])
+            .dns("usesmx2.example", &["MX 10 ok.example", "MX 20 other.example"])
+            .dns("badmx.example", &["A 192.0.2.70"])
+            .dns("ok.example", &["A 192.0.2.71"])
+            .dns("other.example", &["A 192.0.2.66"])
+            .dns("ns.example", &["NS ns.bad.example"])
+            .dns("ns.bad.example", &["A 192.0.2.72"])
+            .dns("host.ns.example", &["A 192.0.2.73"])
+            .dns("priv.example", &["A 192.0.2.5", "AAAA 2001:db8::66"])
+            .dns("numeric.example", &["MX 10 192.0.2.66"])
+            .dns("null.example", &["MX NULLMX"])
+            .dns("temp.example", &["SERVFAIL"])
+            .dns("nohost.example", &["MX 10 lost.example"])
+            .entry("hash:/t", "badmx.example", "REJECT by name")
+            .entry("hash:/t", "192.0.2.66", "REJECT by address")
+            .entry("hash:/t", "2001:db8:", "REJECT by network")
+            .entry("hash:/t", "ns.bad.example", "REJECT name server")
+    }
+
+    fn helo(kind: &str, name: &str) -> String {
+        let list = format!("check_helo_{kind}_access hash:/t");
+        Bench::new(&[("smtpd_helo_restrictions", &list)], script()).helo(name).reply()
+    }
+
+    #[test]
+    fn servers_are_looked_up_by_name_and_address() {
+        let refused = |name: &str, why: &str| format!("554 5.7.1 <{name}>: Helo command rejected: {why}");
+        for (kind, name, why) in [
+            ("mx", "usesmx.example", "by name"),
+            ("mx", "usesmx2.example", "by address"),
+            ("mx", "badmx.example", "by name"),
+            ("mx", "other.example", "by address"),
+            ("mx", "numeric.example", "by address"),
+            ("mx", "[192.0.2.66]", "by address"),
+            ("ns", "host.ns.example", "name server"),
+            ("a", "other.example", "by address"),
+            ("a", "priv.example", "by network"),
+        ] {
+            assert_eq!(helo(kind, name), refused(name, why), "{kind}");
+        }
+        for (kind, name) in [
+            ("mx", "ok.example"),
+            ("mx", "null.example"),
+            ("mx", "temp.example"),
+            ("ns", "ok.example"),
+            ("ns", "temp.example"),
+            ("ns", "[192.0.2.66]"),
+            ("a", "badmx.example"),
+            ("a", "nosuch.example"),
+            ("a", "[bad"),
+        ] {
+            assert_eq!(helo(kind, name), "250", "{kind} {name}");
+        }
+    }
+
+    #[test]
+    fn failures_are_logged_and_let_pass() {
+        for (kind, name, line) in [
+            ("mx", "temp.example", "warning: Unable to look up MX host for temp.example: temp.example says SERVFAIL"),
+            ("ns", "temp.example", "warning: Unable to look up NS host for temp.example: temp.example says SERVFAIL"),
+            (
+                "mx",
+                "nohost.example",
+                "warning: Unable to look up MX host lost.example for Helo command nohost.example: Host or domain name \
+                 not found. Name service error for name=lost.example",
+            ),
+        ] {
+            let list = format!("check_helo_{kind}_access hash:/t");
+            let decision = Bench::new(&[("smtpd_helo_restrictions", &list)], script()).helo(name).rcpt();
+            assert_eq!(log(&decision), [line]);
+        }
+    }
+
+    #[test]
+    fn every_name_of_a_transaction_has_its_checks() {
+        let forged = PeerName {
+            name: "unknown".into(),
+            reverse: "other.example".into(),
+            name_status: PeerStatus::Forged,
+            reverse_status: PeerStatus::Ok,
+        };
+        for kind in ["a", "mx"] {
+            for (restriction, expected) in [
+                ("check_sender", "554 5.7.1 <a@other.example>: Sender address rejected: by address"),
+                ("check_recipient", "554 5.7.1 <u@other.example>: Recipient address rejected: by address"),
+                ("check_client", "250"),
+                (
+                    "check_reverse_client_hostname",
+                    "554 5.7.1 <other.example>: Unverified Client host rejected: by address",
+                ),
+            ] {
+                let list = format!("{restriction}_{kind}_access hash:/t");
+                let values = [("smtpd_recipient_restrictions", list.as_str()), ("relay_domains", "other.example")];
+                let mut bench = Bench::new(&values, script()).sender("a@other.example").recipient("u@other.example");
+                bench.facts.client.name = Some(forged.clone());
+                assert_eq!(bench.reply(), expected, "{list}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_ok_is_not_allowed() {
+        for value in ["OK", "permit", "reject_unauth_pipelining, permit"] {
+            let script = script().entry("hash:/ok", "192.0.2.71", value);
+            let values = [("smtpd_helo_restrictions", "check_helo_a_access hash:/ok")];
+            let decision = Bench::new(&values, script).helo("ok.example").rcpt();
+            let lines = log(&decision);
+            assert!(lines[0].starts_with("warning: restriction check_helo_a_access returns OK for "), "{lines:?}");
+            assert_eq!(
+                lines[1..],
+                [
+                    "warning: this is not allowed for security reasons",
+                    "warning: use DUNNO instead of OK if you want to make an exception",
+                    "reject: 451 4.3.5 Server configuration error",
+                ]
+            );
+        }
+        let discard = script().entry("hash:/ok", "192.0.2.71", "DISCARD");
+        let values = [("smtpd_helo_restrictions", "check_helo_a_access hash:/ok")];
+        assert_eq!(Bench::new(&values, discard).helo("ok.example").reply(), "250");
+    }
+
+    #[test]
+    fn only_so_many_addresses_are_examined() {
+        let script = script().dns("many.example", &["A 192.0.2.1", "A 192.0.2.2", "A 192.0.2.66"]);
+        let values = [("smtpd_helo_restrictions", "check_helo_a_access hash:/t"), ("dns_rr_list_limit", "2")];
+        let decision = Bench::new(&values, script).helo("many.example").rcpt();
+        assert_eq!(log(&decision), ["warning: A host address list for many.example has more than 2 entries"]);
+    }
+}

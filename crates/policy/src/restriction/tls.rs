@@ -32,3 +32,18 @@ pub(super) const ENTRIES: &[Restriction] = &[
 fn without_certificate(_: &mut Context<'_, '_>, _: &Arg) -> Result<Step, Suspend> {
     Ok(Step::Dunno)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Bench, Script};
+
+    #[test]
+    fn without_a_certificate_there_is_no_opinion() {
+        let list = "permit_tls_clientcerts, permit_tls_all_clientcerts, \
+                    check_ccert_access { hash:/certs, { search_order = cert_fingerprint } }, check_ccert_access static:OK, \
+                    reject";
+        let mut bench = Bench::new(&[("smtpd_recipient_restrictions", list)], Script::default());
+        assert!(bench.problems.is_empty(), "{:?}", bench.problems);
+        assert_eq!(bench.reply(), "554 5.7.1 <u@example.com>: Recipient address rejected: Access denied");
+    }
+}
