@@ -171,9 +171,7 @@ impl Cleanup {
             return;
         }
         self.log_action("bcc", subject, text);
-        if !self.effects.bcc.iter().any(|known| known == text) {
-            self.effects.bcc.push(text.to_owned());
-        }
+        self.effects.bcc.push(text.to_owned());
     }
 
     fn prepend(&mut self, subject: Subject<'_>, text: &str, io: &mut Io<'_>) {

@@ -57,7 +57,7 @@ pub struct Effects {
     pub filter: Option<String>,
     /// One recipient in place of all.
     pub redirect: Option<String>,
-    /// Recipients to add (BCC of header and body checks).
+    /// Recipients to add (BCC of header and body checks), as often as they were named.
     pub bcc: Vec<String>,
     /// Milters are to be skipped (PASS, DISCARD, REDIRECT, REJECT).
     pub skip_milters: bool,
@@ -79,7 +79,7 @@ pub enum Verdict {
 pub struct Finished {
     /// May it be queued?
     pub verdict: Verdict,
-    /// Log lines, in order.
+    /// Log lines, in order, that were not taken before ([`crate::cleanup::Cleanup::take_log`]).
     pub log: Vec<LogLine>,
     /// The message id with its angle brackets, as logged; empty when there is none.
     pub message_id: String,

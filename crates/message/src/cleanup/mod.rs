@@ -110,6 +110,12 @@ impl Cleanup {
         self.refusal.is_some() || self.effects.discard
     }
 
+    /// The log lines so far. Who feeds a long message takes them now and then, since checks may log every line of it;
+    /// what is not taken comes with [`Finished`].
+    pub fn take_log(&mut self) -> Vec<LogLine> {
+        std::mem::take(&mut self.log)
+    }
+
     /// End the content.
     pub fn finish(mut self, lookup: &mut dyn Lookup, out: &mut Vec<u8>) -> Finished {
         let mut io = Io { lookup, out };

@@ -156,7 +156,7 @@ fn copies_are_added() {
         (VIRTUAL, "sbccanon@example.com", "sbccvirt@example.com"),
         (VIRTUAL, "always@example.com", "always2@example.com"),
     ];
-    let effects = Effects { bcc: vec!["hb1@example.com".into()], ..Effects::default() };
+    let effects = Effects { bcc: vec!["hb1@example.com".into(), "hb1@example.com".into()], ..Effects::default() };
     let case = Case {
         config: config(&[("always_bcc", "always")]),
         effects,

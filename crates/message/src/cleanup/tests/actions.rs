@@ -152,7 +152,7 @@ fn effects_are_collected() {
         discard: false,
         filter: Some("smtp:[b]:25".into()),
         redirect: Some("other@example.com".into()),
-        bcc: vec!["c@d".into(), "e@f".into()],
+        bcc: vec!["c@d".into(), "e@f".into(), "c@d".into()],
         skip_milters: true,
         eight_bit: true,
     };

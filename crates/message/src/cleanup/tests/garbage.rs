@@ -87,4 +87,7 @@ fn memory_stays_bounded() {
         cleanup.feed(b"X-Many: headers\n", &mut NoTables, &mut out);
     }
     assert!(cleanup.header.capacity() < 1000 && cleanup.log.is_empty());
+    cleanup.feed(b"Message-Id: <1>\n\n", &mut NoTables, &mut out);
+    assert_eq!(cleanup.take_log().len(), 1);
+    assert_eq!(cleanup.finish(&mut NoTables, &mut out).log.len(), 0);
 }
