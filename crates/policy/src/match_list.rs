@@ -318,3 +318,74 @@ impl Compiler<'_> {
         Some(Pattern::Broken(message.into()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::question::Ledger;
+    use crate::testing::{Config, Script};
+
+    fn matched(text: &str, kind: ListKind, name: &str, address: Option<&str>) -> Matched {
+        let mut tables = TableRegistry::new();
+        let config = Config::new(&[]).file("/more", "# a comment\none.example, 198.51.100.1\n!two.example\n");
+        let (list, _) = MatchList::from_text(text, "mynetworks", kind, &config, &mut tables);
+        let script = Script::default().entry("hash:/t", "tab.example", "x").entry("hash:/t", "203.0.113.7", "x");
+        let mut world = script.failure("hash:/t", "bad.example", "down").opened(&tables);
+        let mut ledger = Ledger::default();
+        let mut ask = Ask { ledger: &mut ledger, world: &mut world };
+        list.matches_host(name, address.map(|address| address.parse().unwrap()), &mut ask).unwrap()
+    }
+
+    #[test]
+    fn names_are_matched_by_the_kind_of_list() {
+        let (exact, parents, dots) =
+            (ListKind::Strings, ListKind::Domains { parents: true }, ListKind::Domains { parents: false });
+        for (text, kind, name, expected) in [
+            ("a.example", exact, "A.Example", true),
+            ("a.example", exact, "b.a.example", false),
+            ("a.example", parents, "b.a.example", true),
+            ("a.example", parents, "ba.example", false),
+            (".a.example", parents, "b.a.example", false),
+            ("a.example", dots, "b.a.example", false),
+            (".a.example", dots, "b.a.example", true),
+            (".a.example", dots, "a.example", false),
+            ("!b.a.example, a.example", parents, "b.a.example", false),
+            ("!b.a.example, a.example", parents, "c.a.example", true),
+            ("hash:/t", exact, "tab.example", true),
+            ("hash:/t", exact, "sub.tab.example", false),
+            ("hash:/t", parents, "sub.tab.example", true),
+            ("/more", exact, "one.example", true),
+            ("!/more, one.example", exact, "one.example", false),
+            ("!/more, two.example", exact, "two.example", true),
+        ] {
+            let expected = if expected { Matched::Yes } else { Matched::No };
+            assert_eq!(matched(text, kind, name, None), expected, "{text} {name}");
+        }
+        assert_eq!(matched("hash:/t", exact, "bad.example", None), Matched::Failed("down".into()));
+        let why = "open file /none: No such file or directory";
+        assert_eq!(matched("/none", exact, "bad.example", None), Matched::Failed(why.into()));
+        assert_eq!(matched("bad.example /none", exact, "bad.example", None), Matched::Yes);
+    }
+
+    #[test]
+    fn addresses_are_matched_in_networks() {
+        let hosts = ListKind::Hosts { parents: true };
+        for (text, address, expected) in [
+            ("10.1.0.0/16", "10.1.200.3", true),
+            ("10.1.0.0/16", "10.2.0.1", false),
+            ("0.0.0.0/0", "10.2.0.1", true),
+            ("0.0.0.0/0", "::1", false),
+            ("[2001:db8::]/32", "2001:db8::9", true),
+            ("2001:db8::/32", "2001:db9::9", false),
+            ("[::1]/128 127.0.0.1/32", "::1", true),
+            ("192.0.2.1", "192.0.2.1", true),
+            ("[2001:db8::1]", "2001:db8::1", true),
+            ("!192.0.2.70 192.0.2.64/28", "192.0.2.70", false),
+            ("hash:/t", "203.0.113.7", true),
+            ("/more", "198.51.100.1", true),
+        ] {
+            let expected = if expected { Matched::Yes } else { Matched::No };
+            assert_eq!(matched(text, hosts, "unknown", Some(address)), expected, "{text} {address}");
+        }
+    }
+}

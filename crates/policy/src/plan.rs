@@ -460,3 +460,7 @@ fn distance(a: &str, b: &str) -> usize {
     }
     row[b.len()]
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -245,3 +245,30 @@ impl Ask<'_> {
         Err(Suspend)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_finds_few_and_many_entries() {
+        let question = |ordinal| Question::Sleep { seconds: 1, ordinal };
+        let answer = |text: String| Answer::Table(Ok(Some(text.into())));
+        let mut ledger = Ledger::default();
+        for ordinal in 0..100 {
+            assert_eq!(ledger.get(&question(ordinal)), None);
+            ledger.put(question(ordinal), answer(ordinal.to_string()));
+            for earlier in 0..=ordinal {
+                assert_eq!(ledger.get(&question(earlier)), Some(&answer(earlier.to_string())));
+            }
+        }
+        ledger.put(question(7), answer("again".into()));
+        assert_eq!(ledger.get(&question(7)), Some(&answer("again".into())));
+        ledger.forget(&question(7));
+        assert_eq!(ledger.get(&question(7)), None);
+        assert_eq!(ledger.get(&question(99)), Some(&answer("99".into())));
+        assert_eq!(ledger.entries().len(), 99);
+        ledger.clear();
+        assert_eq!(ledger.get(&question(99)), None);
+    }
+}

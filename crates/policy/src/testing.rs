@@ -114,6 +114,16 @@ pub fn routing(values: &[(&str, &str)]) -> Routing {
     routing
 }
 
+/// Resolve one address with a configuration and a world.
+pub fn resolve_with(values: &[(&str, &str)], script: Script, sender: &str, address: &str) -> crate::Resolved {
+    let mut tables = TableRegistry::new();
+    let (routing, problems) = Routing::compile(&Config::new(values), &mut tables);
+    assert!(problems.is_empty(), "{problems:?}");
+    let mut world = script.opened(&tables);
+    let mut ledger = Ledger::default();
+    routing.resolve(sender, address, &mut Ask { ledger: &mut ledger, world: &mut world }).unwrap()
+}
+
 /// Answers by question. Tables are named by specification; `static:X` answers X to every key.
 #[derive(Clone, Debug, Default)]
 pub struct Script {
@@ -130,6 +140,12 @@ impl Script {
     /// A world that answers nothing at once.
     pub fn silent() -> Self {
         Self { slow: true, ..Self::default() }
+    }
+
+    /// The same with the numbers of these tables.
+    pub fn opened(self, tables: &TableRegistry) -> Self {
+        let specs = tables.specs().iter().map(|used| used.spec.clone()).collect();
+        Self { specs, ..self }
     }
 
     pub fn entry(mut self, spec: &str, key: &str, value: &str) -> Self {
@@ -289,8 +305,7 @@ impl Bench {
     pub fn new(values: &[(&str, &str)], script: Script) -> Self {
         let mut tables = TableRegistry::new();
         let (plan, problems) = Plan::compile(&Config::new(values), &mut tables);
-        let specs = tables.specs().iter().map(|used| used.spec.clone()).collect();
-        Self { plan, problems, script: Script { specs, ..script }, state: PolicyState::new(), facts: facts() }
+        Self { plan, problems, script: script.opened(&tables), state: PolicyState::new(), facts: facts() }
     }
 
     pub fn sender(mut self, sender: &str) -> Self {

@@ -367,3 +367,7 @@ fn mailboxes(value: &str) -> Vec<String> {
     }
     found
 }
+
+#[cfg(test)]
+#[path = "map_tests.rs"]
+mod tests;
