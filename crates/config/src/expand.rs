@@ -201,8 +201,10 @@ fn parse_relation(start: &str) -> Result<Expression<'_>, MacroError> {
 /// Reads `?text`, `?{text}`, `?{text}:text`, `:text` and the like.
 fn parse_branches(tail: &str) -> Result<(Option<&str>, Option<&str>), MacroError> {
     let Some(mark) = tail.bytes().next() else { return Ok((None, None)) };
+    // Blanks are skipped before a group only; elsewhere they are part of the text.
     let text = skip_spaces(&tail[1..]);
     if !text.starts_with('{') {
+        let text = &tail[1..];
         return Ok(if mark == b'?' { (Some(text), None) } else { (None, Some(text)) });
     }
     let (inner, after) = payload(text, text, "\"}\" expected")?;
@@ -219,7 +221,7 @@ fn parse_branches(tail: &str) -> Result<(Option<&str>, Option<&str>), MacroError
     };
     let other = skip_spaces(rest);
     if !other.starts_with('{') {
-        return Ok((Some(inner), Some(other)));
+        return Ok((Some(inner), Some(rest)));
     }
     let (otherwise, end) = payload(other, other, "\"}\" expected")?;
     let end = skip_spaces(end);
@@ -399,7 +401,7 @@ mod tests {
             ("${host?yes}${nonesuch?no}${host:no}${nonesuch:yes}", "yesyes"),
             ("${host?{a}:{b}} ${empty?{a}:{b}} ${host?{b}:c d}", "a b b"),
             ("${host?  {b}  :  {c}  }", "b"),
-            ("${host? b }|${host?{ b }}", "b | b "),
+            ("${host? b }|${host?{ b }}|${nonesuch?{a}: c }", " b | b | c "),
             ("${nonesuch:a:b}|${nonesuch?a:b}", "a:b|"),
             ("${host?${ten?{$twice}:{no}}}", "<mail.example>"),
             ("$(host:{b})x)", "x)"),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::expand::{self, MacroError};
-use crate::master_cf::{MasterCf, Service};
+use crate::master_cf::{MasterCf, Override, Service};
 use crate::parameters::Parameters;
 use crate::registry::{self, Kind, SERVICE_SUFFIXES, ServiceParameter};
 
@@ -170,6 +170,8 @@ pub(crate) struct Usage {
     used: HashSet<String>,
     /// The same within one service, for names that its `-o` options define.
     local: Vec<HashSet<String>>,
+    /// For each entry of `master.cf` the first one of its name and type: they share their settings.
+    twins: Vec<usize>,
     /// Names made of services.
     pub(crate) service_names: BTreeMap<String, &'static ServiceParameter>,
     /// With no `master.cf` to look at, any service is taken to exist.
@@ -208,11 +210,16 @@ impl Usage {
         usage.scan_main(&main, &local_definitions);
         for (index, service) in services.iter().enumerate() {
             usage.local.push(HashSet::new());
-            if service.overrides.is_empty() {
+            let first = first_twin(services, index);
+            usage.twins.push(first);
+            let overrides = all_overrides(services, service);
+            if first != index || overrides.is_empty() {
                 continue;
             }
-            let as_seen = parameters.with_overrides(&service.parameter_overrides());
-            let local = service.overrides.iter().map(|o| (o.name.as_str(), o.value.as_str())).collect();
+            let mut seen = vec![("service_name".to_owned(), service.name.clone(), service.span.clone())];
+            seen.extend(overrides.iter().map(|o| (o.name.clone(), o.value.clone(), o.span.clone())));
+            let as_seen = parameters.with_overrides(&seen);
+            let local = overrides.iter().map(|o| (o.name.as_str(), o.value.as_str())).collect();
             let scope = Scope { parameters: &as_seen, values: parameters.settings(), local, index: Some(index) };
             usage.scan_service(&scope);
         }
@@ -234,7 +241,8 @@ impl Usage {
 
     /// Is the name of use as the service at `index` in `master.cf` defines it?
     pub(crate) fn knows_local(&self, index: usize, name: &str) -> bool {
-        self.class(name).is_some() || self.local.get(index).is_some_and(|local| local.contains(name))
+        let first = self.twins.get(index).copied().unwrap_or(index);
+        self.class(name).is_some() || self.local.get(first).is_some_and(|local| local.contains(name))
     }
 
     /// Names that something refers to.
@@ -360,21 +368,30 @@ fn service_names(services: &[Service]) -> BTreeMap<String, &'static ServiceParam
     names
 }
 
-/// A definition that nothing uses, for messages.
-pub(crate) struct Unused<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) value: &'a str,
+/// Position of the first entry of the same name and type.
+fn first_twin(services: &[Service], index: usize) -> usize {
+    let service = &services[index];
+    services.iter().position(|other| other.name == service.name && other.kind == service.kind).unwrap_or(index)
+}
+
+/// The `-o` settings of all entries of one name and type.
+pub(crate) fn all_overrides<'a>(services: &'a [Service], service: &Service) -> Vec<&'a Override> {
+    let twins = services.iter().filter(|other| other.name == service.name && other.kind == service.kind);
+    twins.flat_map(|twin| &twin.overrides).collect()
 }
 
 impl Usage {
-    /// `-o` settings that nothing uses.
-    pub(crate) fn unused_local<'a>(&'a self, master: &'a MasterCf) -> impl Iterator<Item = Unused<'a>> {
-        master.services().iter().enumerate().flat_map(move |(index, service)| {
-            service
-                .overrides
-                .iter()
-                .filter(move |setting| !self.knows_local(index, &setting.name))
-                .map(|setting| Unused { name: &setting.name, value: &setting.value })
-        })
+    /// Names and values of `-o` settings that nothing uses.
+    pub(crate) fn unused_local<'a>(&self, master: &'a MasterCf) -> Vec<(&'a str, &'a str)> {
+        let services = master.services();
+        let mut unused = Vec::new();
+        for (index, service) in services.iter().enumerate() {
+            if first_twin(services, index) == index {
+                let all: BTreeMap<&str, &str> =
+                    all_overrides(services, service).into_iter().map(|o| (o.name.as_str(), o.value.as_str())).collect();
+                unused.extend(all.into_iter().filter(|(name, _)| !self.knows_local(index, name)));
+            }
+        }
+        unused
     }
 }

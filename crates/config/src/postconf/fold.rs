@@ -42,8 +42,8 @@ pub(super) fn command(column: usize, command: &str, argv: &[String], fold: bool,
         let mut setting = false;
         if options {
             if !word.starts_with('-') || word == "--" {
+                // Postfix leaves out the braces of the first argument that is not an option.
                 options = false;
-                text = braced(word, true);
             } else if word == "-o"
                 && let Some(value) = words.next()
             {

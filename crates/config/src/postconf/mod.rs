@@ -15,7 +15,7 @@ use crate::main_cf::MainCf;
 use crate::master_cf::{MasterCf, Override, Service};
 use crate::parameters::Parameters;
 use crate::registry;
-use crate::usage::{Class, Usage};
+use crate::usage::{Class, Usage, all_overrides};
 
 pub use edit::{Edit, Edited, edit_main};
 pub use edit_master::edit_master;
@@ -205,9 +205,7 @@ impl<'a> View<'a> {
 
     /// The `-o` settings of an entry; entries of one name and type share theirs, as in Postfix.
     fn settings_of(&self, service: &Service) -> Vec<&'a Override> {
-        let services = self.master.map(MasterCf::services).unwrap_or_default();
-        let twins = services.iter().filter(|other| other.name == service.name && other.kind == service.kind);
-        twins.flat_map(|twin| &twin.overrides).collect()
+        all_overrides(self.master.map(MasterCf::services).unwrap_or_default(), service)
     }
 
     fn sorted_settings(&self) -> Vec<(&str, &str)> {
@@ -232,7 +230,8 @@ impl<'a> View<'a> {
             let mut lines: Vec<String> = self
                 .usage
                 .unused_local(master)
-                .map(|unused| format!("{}: unused parameter: {}={}", master.file(), unused.name, unused.value))
+                .into_iter()
+                .map(|(name, value)| format!("{}: unused parameter: {name}={value}", master.file()))
                 .collect();
             lines.sort();
             lines.iter().for_each(|line| output.warn(line));
