@@ -1,5 +1,6 @@
-//! Running a server program for the length of a test: start it, wait until it listens, stop it by process id. It runs in
-//! a process group of its own, and the group is killed when the runner is dropped.
+//! Running a server program for the length of a test: start it, wait until it listens, stop it by process id. It is killed
+//! when the runner is dropped. A program with children is started as a process group, which is killed as a whole; others
+//! stay in the group of the test, so that an interrupt at the terminal reaches them too.
 
 use std::fs::File;
 use std::io;
@@ -18,6 +19,7 @@ use crate::{ports, wait_until};
 pub struct Program {
     child: Child,
     output: PathBuf,
+    group: bool,
     ended: Option<ExitStatus>,
 }
 
@@ -25,9 +27,16 @@ impl Program {
     /// Starts `command`; what it prints goes to the file `output`.
     pub fn start(command: &mut Command, output: &Path) -> io::Result<Self> {
         let file = File::options().create(true).append(true).open(output)?;
-        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).process_group(0);
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let child = command.spawn()?;
-        Ok(Self { child, output: output.to_owned(), ended: None })
+        Ok(Self { child, output: output.to_owned(), group: false, ended: None })
+    }
+
+    /// Starts `command`, which will have children, as a process group.
+    pub fn start_group(command: &mut Command, output: &Path) -> io::Result<Self> {
+        let mut program = Self::start(command.process_group(0), output)?;
+        program.group = true;
+        Ok(program)
     }
 
     /// Starts `postern serve --config-dir DIR`, with its output in `DIR/../output`.
@@ -91,7 +100,10 @@ impl Program {
 
     /// SIGKILL to the program and its children, at once.
     pub fn kill(&mut self) {
-        let _ = killpg(Pid::from_raw(self.child.id() as i32), Signal::SIGKILL);
+        if self.group {
+            let _ = killpg(Pid::from_raw(self.child.id() as i32), Signal::SIGKILL);
+        }
+        let _ = self.child.kill();
         if self.ended.is_none() {
             self.ended = self.child.wait().ok();
         }

@@ -53,6 +53,17 @@ struct Report {
 /// Runs the scenarios that the arguments choose.
 pub fn run(args: &[String]) -> Result<bool, String> {
     let options = options(args)?;
+    let (passed, failed) = check(&options, None)?;
+    Ok(failed == 0 && passed > 0)
+}
+
+/// Runs all scenarios with a program; how many passed and failed. What is skipped is noted in `skips`.
+pub fn run_all_with(postern: &Path, skips: &Path) -> Result<(usize, usize), String> {
+    let options = options(&[])?;
+    check(&Options { postern: Some(postern.to_owned()), ..options }, Some(skips))
+}
+
+fn check(options: &Options, skips: Option<&Path>) -> Result<(usize, usize), String> {
     let home = project::root().join("tests/conformance");
     let (peer, list) = if options.postfix {
         if !testkit::tools::is_root() {
@@ -66,14 +77,15 @@ pub fn run(args: &[String]) -> Result<bool, String> {
         };
         (Peer::Postern(path), "expected-failures.txt")
     };
-    let scenarios = scenarios(&home.join("scenarios"), &options)?;
+    let scenarios = scenarios(&home.join("scenarios"), options)?;
     let expected = expected_failures(&home.join(list))?;
     if let Some(unknown) = expected.keys().find(|n| !home.join(format!("scenarios/{n}.scn")).exists()) {
         return Err(format!("{list} names {unknown}, which is no scenario"));
     }
     let tools = Tools::find(peer, home);
     let begin = Instant::now();
-    let mut tally = Tally { expected: &expected, lines: options.lines, passed: 0, failed: 0, known: 0, skipped: 0 };
+    let mut tally =
+        Tally { expected: &expected, lines: options.lines, passed: 0, failed: 0, known: 0, skipped: 0, skips };
     run_all(&scenarios, &tools, options.jobs, |area| tally.print(area));
     println!(
         "{} scenarios in {} s: {} as expected not passing yet, {} skipped",
@@ -83,7 +95,7 @@ pub fn run(args: &[String]) -> Result<bool, String> {
         tally.skipped
     );
     println!("{} passed, {} failed", tally.passed, tally.failed);
-    Ok(tally.failed == 0 && !scenarios.is_empty())
+    Ok((tally.passed, tally.failed))
 }
 
 fn scenarios(dir: &Path, options: &Options) -> Result<Vec<(PathBuf, Scenario)>, String> {
@@ -181,6 +193,7 @@ struct Tally<'e> {
     failed: usize,
     known: usize,
     skipped: usize,
+    skips: Option<&'e Path>,
 }
 
 impl Tally<'_> {
@@ -211,7 +224,7 @@ impl Tally<'_> {
                 }
                 (Verdict::Skipped(why), _) => {
                     self.skipped += 1;
-                    testkit::tools::skipped(&format!("scenario {name}"), why);
+                    testkit::tools::skipped_into(self.skips, &format!("scenario {name}"), why);
                 }
             }
         }

@@ -47,5 +47,5 @@ pub fn start(place: &Place, dns: &FixtureDns) -> io::Result<Program> {
         exec \"$2/master\" -c \"$1/etc\" -d";
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", script, "sh"]).arg(root).arg(POSTFIX_DAEMONS);
-    Program::start(command.env("MAIL_CONFIG", place.etc()).env("TZ", "UTC"), &root.join("output"))
+    Program::start_group(command.env("MAIL_CONFIG", place.etc()).env("TZ", "UTC"), &root.join("output"))
 }

@@ -1,7 +1,6 @@
 //! 250 means on disk: nothing that was accepted is lost, nothing that was refused is kept.
 
 use std::collections::BTreeSet;
-use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -104,7 +103,7 @@ fn on_a_small_disk(server_dir: &std::path::Path) -> Program {
     let script = "mount -t tmpfs -o size=4m,mode=755 tmpfs \"$1/spool\" && chown --reference=\"$1/lib\" \"$1/spool\"
         exec \"$2\" serve --config-dir \"$1/etc\"";
     let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-c", script, "sh"]).arg(server_dir).arg(postern()).process_group(0);
+    command.args(["-m", "sh", "-c", script, "sh"]).arg(server_dir).arg(postern());
     Program::start(&mut command, &server_dir.join("output")).expect("the program starts")
 }
 

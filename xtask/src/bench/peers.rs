@@ -140,7 +140,13 @@ impl Site {
             Who::Sink => sink(port, refusing),
         };
         let begin = Instant::now();
-        let program = Program::start(&mut command, &dir.join("output")).map_err(|e| format!("{}: {e}", who.name()))?;
+        let output = dir.join("output");
+        let program = if who == Who::Postfix {
+            Program::start_group(&mut command, &output)
+        } else {
+            Program::start(&mut command, &output)
+        };
+        let program = program.map_err(|e| format!("{}: {e}", who.name()))?;
         let mut peer = Peer { program, port, start: Duration::ZERO, dir };
         peer.program.wait_listening(&[port], Duration::from_secs(30))?;
         let greeting = Dialog::connect(port).and_then(|mut d| d.reply()).map_err(|e| e.to_string())?;
