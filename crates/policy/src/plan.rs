@@ -434,10 +434,8 @@ fn closes_relay(plan: &Plan, list: &List, visited: &mut HashSet<usize>) -> bool 
             Kind::Check(entry, _) if entry.name == "permit" => return false,
             Kind::Check(entry, _) if RELAY_CLOSERS.contains(&entry.name) => return true,
             Kind::Broken(Problem::Removed { name: "check_relay_domains", .. }) => return true,
-            Kind::Class(class) => {
-                if visited.insert(*class) && closes_relay(plan, &plan.classes[*class], visited) {
-                    return true;
-                }
+            Kind::Class(class) if visited.insert(*class) && closes_relay(plan, &plan.classes[*class], visited) => {
+                return true;
             }
             _ => {}
         }

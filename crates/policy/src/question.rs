@@ -113,6 +113,14 @@ pub struct DnsAnswer {
 }
 
 impl DnsAnswer {
+    /// The last part of the reason: what went wrong, without the name it went wrong for.
+    pub(crate) fn short_reason(&self) -> &str {
+        match self.reason.rsplit_once(" type=").and_then(|(_, rest)| rest.split_once(": ")) {
+            Some((_, what)) => what,
+            None => &self.reason,
+        }
+    }
+
     /// The addresses among the records.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.records.iter().filter_map(|record| match record {
@@ -249,6 +257,15 @@ impl Ask<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reasons_have_a_short_form() {
+        let answer = |reason: &str| DnsAnswer { status: DnsStatus::Retry, records: vec![], reason: reason.into() };
+        let long =
+            "Host or domain name not found. Name service error for name=a.example type=A: Host not found, try again";
+        assert_eq!(answer(long).short_reason(), "Host not found, try again");
+        assert_eq!(answer("time-out").short_reason(), "time-out");
+    }
 
     #[test]
     fn a_ledger_finds_few_and_many_entries() {

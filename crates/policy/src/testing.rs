@@ -237,7 +237,9 @@ impl Script {
                 let missing = || DnsAnswer {
                     status: DnsStatus::NotFound,
                     records: Vec::new(),
-                    reason: format!("Host or domain name not found. Name service error for name={name}"),
+                    reason: format!(
+                        "Host or domain name not found. Name service error for name={name} type=A: Host not found"
+                    ),
                 };
                 Answer::Dns(Arc::new(self.dns.get(&(*rtype, name.to_string())).cloned().unwrap_or_else(missing)))
             }

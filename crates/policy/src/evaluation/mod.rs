@@ -459,10 +459,9 @@ impl Evaluation {
             self.decision.log.push(LogEntry::Warning(text));
             refusal = Refusal { text: "Service unavailable".into(), ..Refusal::new(450, (7, 1), "") };
         }
-        if !warn && refusal.code / 100 == 5 {
-            if let Some(softer) = self.defer_if_reject.take() {
-                refusal = softer;
-            }
+        let hardens = !warn && refusal.code / 100 == 5;
+        if let Some(softer) = self.defer_if_reject.take_if(|_| hardens) {
+            refusal = softer;
         }
         if warn {
             let text = refusal.reply(plan.soft_bounce);

@@ -44,9 +44,7 @@ pub(super) fn phases(plan: &Plan, facts: &Facts, moment: Moment) -> Vec<Phase> {
         }
         Moment::Connect | Moment::Helo => {}
         Moment::Rcpt | Moment::Vrfy => {
-            if moment == Moment::Rcpt {
-                due.push(Phase::RecipientSyntax);
-            }
+            due.push(Phase::RecipientSyntax);
             let postmaster = facts.recipient.as_ref().is_some_and(|it| it.eq_ignore_ascii_case("postmaster"));
             if !postmaster {
                 push_recipient(plan, facts, &mut due);
@@ -93,6 +91,7 @@ pub(super) fn bad_address(context: &mut Context<'_, '_>, is_sender: bool) -> Res
     let facts = context.facts;
     let (address, command) = match is_sender {
         true => (facts.sender.as_deref(), "MAIL"),
+        false if context.moment == Moment::Vrfy => (facts.recipient.as_deref(), "VRFY"),
         false => (facts.recipient.as_deref(), "RCPT"),
     };
     let Some(address) = address.filter(|address| !address.is_empty()) else { return Ok(None) };
@@ -107,7 +106,8 @@ pub(super) fn bad_address(context: &mut Context<'_, '_>, is_sender: bool) -> Res
     }
     let client = context.client_text()?;
     let shown = crate::address::syntax::quoted(address);
-    context.warning(format!("Illegal address syntax from {client} in {command} command: <{shown}>"));
+    let (open, close) = if command == "VRFY" { ("", "") } else { ("<", ">") };
+    context.warning(format!("Illegal address syntax from {client} in {command} command: {open}{shown}{close}"));
     let reply = match is_sender {
         true => "501 5.1.7 Bad sender address syntax",
         false => "501 5.1.3 Bad recipient address syntax",

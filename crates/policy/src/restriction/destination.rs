@@ -70,6 +70,7 @@ fn unauthorized(context: &mut Context<'_, '_>, code: u16) -> Result<Step, Suspen
 #[cfg(test)]
 mod tests {
     use crate::testing::{Bench, Script, log};
+    use smtp::server::Moment;
 
     const RELAY: (&str, &str) = ("relay_domains", "relay.example");
 
@@ -132,6 +133,11 @@ mod tests {
             assert_eq!(decision.rejection.as_ref().unwrap().reply, "501 5.1.3 Bad recipient address syntax");
             let line = format!(
                 "warning: Illegal address syntax from client.example.net[192.0.2.10] in RCPT command: <{recipient}>"
+            );
+            assert_eq!(log(&decision), [line]);
+            let decision = bench.decide(Moment::Vrfy, "VRFY");
+            let line = format!(
+                "warning: Illegal address syntax from client.example.net[192.0.2.10] in VRFY command: {recipient}"
             );
             assert_eq!(log(&decision), [line]);
         }

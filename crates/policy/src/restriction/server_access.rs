@@ -140,18 +140,18 @@ fn search(
     let Some(domain) = ascii_name(domain).filter(|domain| !domain.is_empty()) else { return Ok(None) };
     let hosts = match servers {
         Servers::Itself => vec![domain.as_ref().into()],
-        Servers::Mx => exchangers(context, &domain)?,
-        Servers::Ns => name_servers(context, &domain)?,
+        Servers::Mx => exchangers(context, &domain, subject)?,
+        Servers::Ns => name_servers(context, &domain, subject)?,
     };
     for host in &hosts {
         context.ahead(context.address_types(), host);
     }
     let mut examined = 0;
     for host in &hosts {
-        if servers != Servers::Itself && host.parse::<IpAddr>().is_err() {
-            if let Some(value) = domain_value(context, table, host)? {
-                return Ok(Some(value));
-            }
+        let named = servers != Servers::Itself && host.parse::<IpAddr>().is_err();
+        let by_name = if named { domain_value(context, table, host)? } else { None };
+        if by_name.is_some() {
+            return Ok(by_name);
         }
         for address in host_addresses(context, host, servers, subject)? {
             examined += 1;
@@ -177,47 +177,51 @@ fn word(servers: Servers) -> &'static str {
     }
 }
 
-fn exchangers(context: &mut Context<'_, '_>, domain: &str) -> Result<Vec<Arc<str>>, Suspend> {
+fn exchangers(context: &mut Context<'_, '_>, domain: &str, subject: Subject) -> Result<Vec<Arc<str>>, Suspend> {
     let answer = context.dns(RecordType::Mx, domain)?;
-    Ok(match answer.status {
+    match answer.status {
         DnsStatus::Ok => {
             let hosts = answer.records.iter().filter_map(|record| match record {
                 DnsRecord::Mx(_, host) => Some(host.clone()),
                 _ => None,
             });
-            hosts.collect()
+            Ok(hosts.collect())
         }
-        DnsStatus::NotFound => vec![domain.into()],
-        DnsStatus::NullMx => Vec::new(),
-        _ => {
-            context.warning(format!("Unable to look up MX host for {domain}: {}", answer.reason));
-            Vec::new()
-        }
-    })
+        DnsStatus::NotFound => Ok(vec![domain.into()]),
+        DnsStatus::NullMx => Ok(Vec::new()),
+        _ => no_servers(context, subject, Servers::Mx, answer.short_reason()),
+    }
 }
 
-fn name_servers(context: &mut Context<'_, '_>, domain: &str) -> Result<Vec<Arc<str>>, Suspend> {
+/// Name servers of the domain, or of the nearest parent that has some.
+fn name_servers(context: &mut Context<'_, '_>, domain: &str, subject: Subject) -> Result<Vec<Arc<str>>, Suspend> {
     let mut name = domain;
     loop {
         let answer = context.dns(RecordType::Ns, name)?;
-        match answer.status {
-            DnsStatus::Ok => {
+        match (answer.status, name.split_once('.')) {
+            (DnsStatus::Ok, _) => {
                 let hosts = answer.records.iter().filter_map(|record| match record {
                     DnsRecord::Name(host) => Some(host.clone()),
                     _ => None,
                 });
                 return Ok(hosts.collect());
             }
-            DnsStatus::NotFound => match name.split_once('.') {
-                Some((_, rest)) if rest.contains('.') || !rest.is_empty() => name = rest,
-                _ => return Ok(Vec::new()),
-            },
-            _ => {
-                context.warning(format!("Unable to look up NS host for {domain}: {}", answer.reason));
-                return Ok(Vec::new());
-            }
+            (DnsStatus::NotFound, Some((_, rest))) if !rest.is_empty() => name = rest,
+            _ => return no_servers(context, subject, Servers::Ns, answer.short_reason()),
         }
     }
+}
+
+/// Without servers there is nothing to judge: fail open, but say so.
+fn no_servers(
+    context: &mut Context<'_, '_>,
+    subject: Subject,
+    servers: Servers,
+    why: &str,
+) -> Result<Vec<Arc<str>>, Suspend> {
+    let (word, name) = (word(servers), context.subject_name(subject)?);
+    context.warning(format!("Unable to look up {word} host for {name}: {why}"));
+    Ok(Vec::new())
 }
 
 fn host_addresses(
@@ -233,7 +237,8 @@ fn host_addresses(
         Ok(addresses) => Ok(addresses),
         Err(answer) => {
             let (word, class, name) = (word(servers), subject.class(), context.subject_name(subject)?);
-            context.warning(format!("Unable to look up {word} host {host} for {class} {name}: {}", answer.reason));
+            context
+                .warning(format!("Unable to look up {word} host {host} for {class} {name}: {}", answer.short_reason()));
             Ok(Vec::new())
         }
     }
@@ -304,13 +309,13 @@ mod tests {
     #[test]
     fn failures_are_logged_and_let_pass() {
         for (kind, name, line) in [
+            ("ns", "a.nosuch.example", "warning: Unable to look up NS host for a.nosuch.example: Host not found"),
             ("mx", "temp.example", "warning: Unable to look up MX host for temp.example: temp.example says SERVFAIL"),
             ("ns", "temp.example", "warning: Unable to look up NS host for temp.example: temp.example says SERVFAIL"),
             (
                 "mx",
                 "nohost.example",
-                "warning: Unable to look up MX host lost.example for Helo command nohost.example: Host or domain name \
-                 not found. Name service error for name=lost.example",
+                "warning: Unable to look up MX host lost.example for Helo command nohost.example: Host not found",
             ),
         ] {
             let list = format!("check_helo_{kind}_access hash:/t");
