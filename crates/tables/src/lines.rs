@@ -120,9 +120,14 @@ impl<'a> Iterator for LogicalLines<'a> {
     }
 }
 
-/// Text for a warning: what isn't printable ASCII becomes a question mark, as in Postfix's own warnings.
+/// Text for a warning: control characters and bytes that aren't UTF-8 become question marks, as in Postfix's own.
 pub(crate) fn printable(text: &[u8]) -> String {
-    text.iter().map(|&byte| if (0x20..0x7f).contains(&byte) { char::from(byte) } else { '?' }).collect()
+    let mut out = String::with_capacity(text.len());
+    for chunk in text.utf8_chunks() {
+        out.extend(chunk.valid().chars().map(|letter| if letter.is_ascii_control() { '?' } else { letter }));
+        out.extend(chunk.invalid().iter().map(|_| '?'));
+    }
+    out
 }
 
 /// Collects the warnings about one file, in bounds.
@@ -153,7 +158,8 @@ impl Warnings {
             self.untold += 1;
             return;
         }
-        let diagnostic = Diagnostic::warning(code, message(&self.file)).at(self.at(line));
+        let text = printable(message(&self.file).as_bytes());
+        let diagnostic = Diagnostic::warning(code, text).at(self.at(line));
         self.list.push(if help.is_empty() { diagnostic } else { diagnostic.help(help) });
     }
 

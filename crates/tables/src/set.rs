@@ -149,3 +149,74 @@ impl Slot {
         Diagnostic { help: diagnostic.help, ..Diagnostic::warning("table-kept", text).at(diagnostic.span) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn messages(diagnostics: &[Diagnostic], dir: &std::path::Path) -> Vec<String> {
+        let dir = format!("{}/", dir.display());
+        diagnostics.iter().map(|diagnostic| diagnostic.message.replace(&dir, "")).collect()
+    }
+
+    fn value(set: &TableSet, id: u32, key: &str) -> Result<Option<String>, String> {
+        set.lookup(id, key).map(|value| value.map(|v| v.to_string())).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn one_table_a_reference() {
+        let (set, diagnostics) = TableSet::open(["static:a", "inline:{x=y}", "static:a"], OpenOptions::new("/"));
+        assert_eq!((set.len(), diagnostics), (2, vec![]));
+        assert_eq!((set.id("static:a"), set.id("inline:{x=y}"), set.id("static:b")), (Some(0), Some(1), None));
+        assert_eq!(set.spec(1).map(AsRef::as_ref), Some("inline:{x=y}"));
+        assert_eq!(value(&set, 1, "X"), Ok(Some("y".to_owned())));
+        assert_eq!(value(&set, 9, "X"), Err("no table number 9".to_owned()));
+        assert!(set.get(0).is_some() && !set.is_pattern(0) && TableSet::empty().is_empty());
+    }
+
+    #[test]
+    fn an_unreadable_table_fails_until_it_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (set, diagnostics) = TableSet::open(["texthash:t"], OpenOptions::new(dir.path()));
+        assert_eq!(messages(&diagnostics, dir.path()), ["open database t: No such file or directory"]);
+        assert!(diagnostics[0].is_error() && diagnostics[0].help.is_some());
+        let text =
+            format!("texthash:t is unavailable. open database {}/t: No such file or directory", dir.path().display());
+        assert_eq!(value(&set, 0, "a"), Err(text));
+        assert_eq!(set.refresh(), []);
+        fs::write(dir.path().join("t"), "a b\n").unwrap();
+        assert_eq!(messages(&set.refresh(), dir.path()), ["table texthash:t has changed -- read again"]);
+        assert_eq!(value(&set, 0, "a"), Ok(Some("b".to_owned())));
+    }
+
+    #[test]
+    fn a_broken_version_is_not_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t");
+        fs::write(&path, "a b\n").unwrap();
+        let (set, _) = TableSet::open(["unionmap:{texthash:t, static:s}"], OpenOptions::new(dir.path()));
+        let before = set.get(0).unwrap();
+        for (broken, message) in
+            [(Some(vec![0; 100]), "t: this is not a text table"), (None, "open database t: No such file or directory")]
+        {
+            match broken {
+                Some(bytes) => fs::write(&path, bytes).unwrap(),
+                None => fs::remove_file(&path).unwrap(),
+            }
+            let diagnostics = set.refresh();
+            let message =
+                format!("table unionmap:{{texthash:t, static:s}}: {message} -- the previous contents stay in use");
+            assert_eq!(messages(&diagnostics, dir.path()), [message]);
+            assert!(!diagnostics[0].is_error());
+            assert_eq!(set.refresh(), [], "said once");
+            assert_eq!(value(&set, 0, "a"), Ok(Some("b,s".to_owned())));
+        }
+        fs::write(&path, "a c\nbad\n").unwrap();
+        let diagnostics = messages(&set.refresh(), dir.path());
+        assert_eq!(diagnostics.len(), 2);
+        assert_eq!(diagnostics[1], "t, line 2: expected format: key whitespace value -- ignoring this line");
+        assert_eq!(value(&set, 0, "a"), Ok(Some("c,s".to_owned())));
+        assert_eq!(before.get("a"), Ok(Some("b,s".into())), "what a reader holds stays as it was");
+    }
+}

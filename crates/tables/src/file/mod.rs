@@ -178,3 +178,52 @@ impl Pairs {
         Ok(Opened { table: Arc::new(self.index), warnings, files: Vec::new() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::open;
+    use std::fs;
+    use std::time::{Duration, SystemTime};
+
+    fn age(path: &Path, seconds: u64) {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        File::options().append(true).open(path).unwrap().set_modified(time).unwrap();
+    }
+
+    #[test]
+    fn the_newer_of_source_and_compiled_file_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, compiled) = (dir.path().join("t"), dir.path().join("t.db"));
+        let value = || {
+            let opened = open("hash:t", &OpenOptions::new(dir.path())).map_err(|errors| errors[0].message.clone());
+            opened.map(|opened| opened.table.get("key1").unwrap().map(|value| value.to_string()))
+        };
+        assert_eq!(value(), Err(format!("open database {}: No such file or directory", compiled.display())));
+        fs::write(&compiled, include_bytes!("../../tests/fixtures/hash.db")).unwrap();
+        age(&compiled, 1000);
+        assert_eq!(value(), Ok(Some("value 1".to_owned())));
+        fs::write(&source, "key1 text\n").unwrap();
+        for (seconds, expected) in [(999, "value 1"), (1000, "text"), (1001, "text")] {
+            age(&source, seconds);
+            assert_eq!(value(), Ok(Some(expected.to_owned())), "{seconds}");
+        }
+        fs::remove_file(&compiled).unwrap();
+        assert_eq!(value(), Ok(Some("text".to_owned())));
+    }
+
+    #[test]
+    fn garbage_and_folders_are_errors() {
+        let dir = tempfile::tempdir().unwrap();
+        for suffix in ["db", "cdb", "lmdb"] {
+            fs::write(dir.path().join(format!("t.{suffix}")), [0x5a; 5000]).unwrap();
+        }
+        fs::create_dir(dir.path().join("folder")).unwrap();
+        let message = |spec: &str| open(spec, &OpenOptions::new(dir.path())).err().unwrap().remove(0).message;
+        let file = |suffix: &str| format!("open database {}/t.{suffix}: ", dir.path().display());
+        assert_eq!(message("hash:t"), file("db") + "not a Berkeley DB hash or btree file");
+        assert_eq!(message("cdb:t"), file("cdb") + "not a cdb file, or truncated");
+        assert!(message("lmdb:t").starts_with(&file("lmdb")));
+        assert_eq!(message("cidr:folder"), format!("open {}/folder: not a regular file", dir.path().display()));
+    }
+}

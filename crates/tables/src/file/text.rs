@@ -93,14 +93,14 @@ fn looks_binary(text: &[u8]) -> bool {
         || (!head.is_empty() && std::str::from_utf8(head).is_err_and(|e| e.valid_up_to() + 4 < head.len()))
 }
 
-/// Key and value. Quotes stay in the key; inside them whitespace doesn't end it.
+/// Key and value. Quotes and backslashes stay in the key; whitespace inside quotes or after a backslash doesn't end it.
 fn split(text: &str) -> (&str, &str) {
     let bytes = text.as_bytes();
     let (mut at, mut quoted) = (0, false);
     while at < bytes.len() {
         match bytes[at] {
             b'"' => quoted = !quoted,
-            b'\\' if bytes.get(at + 1).is_some_and(|&next| quoted || !is_space(next)) => at += 1,
+            b'\\' => at += 1,
             byte if !quoted && is_space(byte) => break,
             _ => {}
         }
@@ -191,7 +191,7 @@ mod tests {
         for (text, key, value) in [
             ("a b c ", "a", "b c"),
             ("q\"x y\"z w", "q\"x y\"z", "w"),
-            ("e\\ f g", "e\\", "f g"),
+            ("e\\ f g", "e\\ f", "g"),
             ("bs\\\"x y\" z", "bs\\\"x", "y\" z"),
             ("foo\u{b}bar  baz\u{b}", "foo", "bar  baz"),
             ("\u{a0} a", "\u{a0}", "a"),
@@ -204,11 +204,7 @@ mod tests {
 
     #[test]
     fn garbage_is_an_error_and_warnings_are_bounded() {
-        let garbage: Vec<u8> = (0..4096u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         let options = OpenOptions::new("/");
-        let failure = read(&garbage.repeat(2)[..], Path::new("F"), &options, Wording::Texthash);
-        // Random bytes may hold a line that reads like an entry; zeros certainly don't.
-        drop(failure);
         let failure = read(&[0; 9000], Path::new("F"), &options, Wording::Texthash).err().unwrap();
         assert_eq!(failure.diagnostics[0].message, "F: this is not a text table");
         let (_, warnings) = load(&b"x\n".repeat(1000), Wording::Texthash);

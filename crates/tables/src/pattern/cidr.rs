@@ -51,10 +51,6 @@ struct Network {
 }
 
 impl Network {
-    fn holds(&self, address: Number) -> bool {
-        self.number.is_v6 == address.is_v6 && address.masked(self.prefix) == self.number
-    }
-
     /// Parse `address`, `[address]`, `network/prefix`, `[network/prefix]` or `[network]/prefix`; the error is
     /// Postfix's text after `line N: `.
     fn parse(pattern: &str) -> Result<Self, String> {
@@ -68,11 +64,11 @@ impl Network {
         if mask.is_empty() || !mask.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(format!("bad mask value in \"{shown}\": skipping this rule"));
         }
-        let address = address.parse().map_err(|_| format!("bad network value in \"{shown}\": skipping this rule"))?;
-        let number = Number::new(address);
-        let most = if number.is_v6 { 128 } else { 32 };
+        let most = if address.contains(':') { 128 } else { 32 };
         let prefix = mask.parse().ok().filter(|&prefix: &u8| prefix <= most);
         let prefix = prefix.ok_or_else(|| format!("bad mask length in \"{shown}\": skipping this rule"))?;
+        let address = address.parse().map_err(|_| format!("bad network value in \"{shown}\": skipping this rule"))?;
+        let number = Number::new(address);
         let network = Self { number: number.masked(prefix), prefix };
         if network.number != number {
             return Err(format!(
@@ -122,8 +118,10 @@ enum Action {
 }
 
 impl Rule {
+    /// An address of the other family is neither inside nor outside: `!` doesn't hold for it.
     fn holds(&self, address: Number) -> bool {
-        self.network.holds(address) != self.negated
+        let network = &self.network;
+        network.number.is_v6 == address.is_v6 && (address.masked(network.prefix) == network.number) != self.negated
     }
 
     fn is_plain(&self) -> bool {

@@ -24,7 +24,9 @@ fn first_rule_decides() {
     assert!(opened.table.is_pattern());
     for (key, value) in [
         ("2001:DB8:0:0::5", Some("six")),
-        ("2001:db9::1", Some("high")),
+        ("2001:db9::1", Some("one")),
+        ("2001:dba::1", None),
+        ("::ffff:1.2.3.4", Some("mapped")),
         ("::1", Some("loop")),
         ("9.9.1.1", Some("nine")),
         ("10.1.1.1", Some("in")),
@@ -38,8 +40,6 @@ fn first_rule_decides() {
         ("[1.2.3.4]", None),
         (" 1.2.3.4", None),
     ] {
-        // 2001:db9::1 is listed before the negated rule.
-        let value = if key == "2001:db9::1" { Some("one") } else { value };
         assert_eq!(get(&opened, key).as_deref(), value, "{key}");
     }
 }

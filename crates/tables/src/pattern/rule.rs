@@ -83,10 +83,12 @@ fn printed(byte: u8) -> char {
 fn closing(text: &[u8], delimiter: u8) -> Option<usize> {
     let mut at = 0;
     while let Some(&byte) = text.get(at) {
-        if byte == delimiter {
-            return Some(at);
+        match byte {
+            // Comes first: a backslash as delimiter never closes.
+            b'\\' => at += 2,
+            byte if byte == delimiter => return Some(at),
+            _ => at += 1,
         }
-        at += if byte == b'\\' { 2 } else { 1 };
     }
     None
 }

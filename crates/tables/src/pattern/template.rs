@@ -36,7 +36,7 @@ impl Template {
                 rest = after;
                 continue;
             }
-            let (name, after) = reference(rest)?;
+            let (name, after) = reference(rest, text)?;
             if !literal.is_empty() {
                 parts.push(Part::Literal(std::mem::take(&mut literal).into()));
             }
@@ -60,9 +60,9 @@ impl Template {
     }
 }
 
-/// Split `$name…`, `${name}…` or `$(name)…` after the name.
-fn reference(text: &str) -> Result<(&str, &str), Bad> {
-    let inner = &text[1..];
+/// Split `$name…`, `${name}…` or `$(name)…` after the name. Warnings show the whole result text.
+fn reference<'a>(rest: &'a str, text: &str) -> Result<(&'a str, &'a str), Bad> {
+    let inner = &rest[1..];
     let (name, after) = match inner.as_bytes().first() {
         Some(open @ (b'{' | b'(')) => {
             let close = if *open == b'{' { b'}' } else { b')' };
@@ -129,7 +129,7 @@ mod tests {
     fn refuses_in_postfix_words() {
         for (text, first) in [
             ("$", "empty macro name: \"$\""),
-            ("x$ {1}", "empty macro name: \"$ {1}\""),
+            ("x$ {1}", "empty macro name: \"x$ {1}\""),
             ("${1x}", ": non-numeric replacement index \"1x\""),
             ("$1abc", ": non-numeric replacement index \"1abc\""),
             ("${1?y}", ": non-numeric replacement index \"1?y\""),
