@@ -112,7 +112,7 @@ fn parse_definition(line: &LogicalLine, span: &Span) -> Result<(String, String),
 /// Splits `name = value`; the name is one word, both are trimmed.
 pub(crate) fn split_name_value(text: &str) -> Result<(String, String), Diagnostic> {
     let text_trimmed = text.trim_start_matches(is_space);
-    if text_trimmed.starts_with('=') {
+    if text_trimmed.is_empty() || text_trimmed.starts_with('=') {
         return Err(Diagnostic::error("missing-name", format!("missing attribute name: \"{}\"", excerpt(text))));
     }
     let missing =

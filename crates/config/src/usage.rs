@@ -213,14 +213,14 @@ impl Usage {
             let first = first_twin(services, index);
             usage.twins.push(first);
             let overrides = all_overrides(services, service);
-            if first != index || overrides.is_empty() {
+            if overrides.is_empty() {
                 continue;
             }
             let mut seen = vec![("service_name".to_owned(), service.name.clone(), service.span.clone())];
             seen.extend(overrides.iter().map(|o| (o.name.clone(), o.value.clone(), o.span.clone())));
             let as_seen = parameters.with_overrides(&seen);
             let local = overrides.iter().map(|o| (o.name.as_str(), o.value.as_str())).collect();
-            let scope = Scope { parameters: &as_seen, values: parameters.settings(), local, index: Some(index) };
+            let scope = Scope { parameters: &as_seen, values: parameters.settings(), local, index: Some(first) };
             usage.scan_service(&scope);
         }
         usage
@@ -374,23 +374,25 @@ fn first_twin(services: &[Service], index: usize) -> usize {
     services.iter().position(|other| other.name == service.name && other.kind == service.kind).unwrap_or(index)
 }
 
-/// The `-o` settings of all entries of one name and type.
+/// The `-o` settings of all entries of one name and type. An entry has none before the first of them that has any.
 pub(crate) fn all_overrides<'a>(services: &'a [Service], service: &Service) -> Vec<&'a Override> {
-    let twins = services.iter().filter(|other| other.name == service.name && other.kind == service.kind);
-    twins.flat_map(|twin| &twin.overrides).collect()
+    let twin = |other: &&Service| other.name == service.name && other.kind == service.kind;
+    let upto = services.iter().position(|other| std::ptr::eq(other, service)).map_or(services.len(), |at| at + 1);
+    if services[..upto].iter().filter(twin).all(|other| other.overrides.is_empty()) {
+        return Vec::new();
+    }
+    services.iter().filter(twin).flat_map(|twin| &twin.overrides).collect()
 }
 
 impl Usage {
-    /// Names and values of `-o` settings that nothing uses.
+    /// Names and values of `-o` settings that nothing uses; shared ones once for each entry.
     pub(crate) fn unused_local<'a>(&self, master: &'a MasterCf) -> Vec<(&'a str, &'a str)> {
         let services = master.services();
         let mut unused = Vec::new();
         for (index, service) in services.iter().enumerate() {
-            if first_twin(services, index) == index {
-                let all: BTreeMap<&str, &str> =
-                    all_overrides(services, service).into_iter().map(|o| (o.name.as_str(), o.value.as_str())).collect();
-                unused.extend(all.into_iter().filter(|(name, _)| !self.knows_local(index, name)));
-            }
+            let all: BTreeMap<&str, &str> =
+                all_overrides(services, service).into_iter().map(|o| (o.name.as_str(), o.value.as_str())).collect();
+            unused.extend(all.into_iter().filter(|(name, _)| !self.knows_local(index, name)));
         }
         unused
     }

@@ -44,10 +44,11 @@ pub(super) fn command(column: usize, command: &str, argv: &[String], fold: bool,
             if !word.starts_with('-') || word == "--" {
                 // Postfix leaves out the braces of the first argument that is not an option.
                 options = false;
-            } else if word == "-o"
+            } else if matches!(word.as_str(), "-o" | "-")
                 && let Some(value) = words.next()
             {
-                text = format!("-o {}", braced(value, true));
+                // Postfix takes a lone `-` for an option with a value.
+                text = format!("{word} {}", braced(value, true));
                 setting = true;
             }
         }
