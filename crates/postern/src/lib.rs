@@ -1,6 +1,10 @@
 //! The program: sockets, tasks, clocks, DNS, privileges, logs and the command line around the pure crates.
 
+mod answer;
+pub mod cli;
 pub mod clock;
+pub mod daemon;
 pub mod deliver;
 pub mod dns;
+pub mod driver;
 pub mod maillog;

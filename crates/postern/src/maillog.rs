@@ -154,7 +154,7 @@ impl Log {
         {
             let mut stamp = lock(&shared.stamp);
             if stamp.0 != now {
-                *stamp = (now, timestamp(now));
+                *stamp = (now, clock::local_stamp(now));
             }
             buffer.extend_from_slice(stamp.1.as_bytes());
         }
@@ -187,11 +187,6 @@ fn push_printable(buffer: &mut Vec<u8>, text: &str) {
             *byte = b'?';
         }
     }
-}
-
-fn timestamp(seconds: u64) -> String {
-    let time = jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or(0)).unwrap_or_default();
-    time.to_zoned(jiff::tz::TimeZone::system()).strftime("%b %e %H:%M:%S").to_string()
 }
 
 impl Shared {

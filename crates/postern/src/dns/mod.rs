@@ -9,6 +9,7 @@ mod peer;
 mod wire;
 
 pub use hosts::{Hosts, ResolverConfig};
+pub use peer::Peer;
 pub use wire::failure_text;
 
 use crate::clock;
@@ -49,6 +50,11 @@ impl Resolver {
             in_flight: Mutex::default(),
             peers: Mutex::default(),
         })
+    }
+
+    /// Names and addresses that need no DNS.
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
     }
 
     /// A cached answer.

@@ -100,8 +100,7 @@ impl Resolver {
         if let Some(reason) = reason {
             let _ = write!(warning, ": {reason}");
         }
-        let name =
-            PeerName { name: "unknown".into(), reverse, name_status: status, reverse_status: PeerStatus::Ok };
+        let name = PeerName { name: "unknown".into(), reverse, name_status: status, reverse_status: PeerStatus::Ok };
         (Peer { name, warning: Some(warning.into()) }, status != PeerStatus::Temporary)
     }
 

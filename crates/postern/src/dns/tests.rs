@@ -155,9 +155,7 @@ fn replies_to_other_questions_are_ignored() {
 fn a_client_name_must_lead_back() {
     let (address, _) = server(|query, name| {
         Some(match name {
-            "10.2.0.192.in-addr.arpa" | "11.2.0.192.in-addr.arpa" => {
-                respond(query, 0, &[(12, b"\x01c\x07example\0")])
-            }
+            "10.2.0.192.in-addr.arpa" | "11.2.0.192.in-addr.arpa" => respond(query, 0, &[(12, b"\x01c\x07example\0")]),
             "c.example" => respond(query, 0, &[(1, &[192, 0, 2, 10])]),
             "13.2.0.192.in-addr.arpa" => respond(query, 2, &[]),
             _ => respond(query, 3, &[]),

@@ -67,10 +67,7 @@ pub fn encode(id: u16, name: &str, rtype: RecordType) -> Option<Vec<u8>> {
 
 /// Postfix's text for a failed look-up (`dns_strerror` and its frame).
 pub fn failure_text(name: &str, rtype: RecordType, what: &str) -> String {
-    format!(
-        "Host or domain name not found. Name service error for name={name} type={}: {what}",
-        type_name(rtype)
-    )
+    format!("Host or domain name not found. Name service error for name={name} type={}: {what}", type_name(rtype))
 }
 
 /// An answer without records.
@@ -185,9 +182,7 @@ fn grade(message: &Message, name: &str, asked: &str, rtype: RecordType) -> Reply
         ttl = ttl.min(r.ttl);
         records.push(record);
     }
-    if let Some(DnsRecord::Mx(_, _)) =
-        records.iter().find(|r| matches!(r, DnsRecord::Mx(_, host) if host.is_empty()))
-    {
+    if let Some(DnsRecord::Mx(_, _)) = records.iter().find(|r| matches!(r, DnsRecord::Mx(_, host) if host.is_empty())) {
         let what = "Domain does not accept mail (nullMX)";
         let mut answer = failure(asked, rtype, DnsStatus::NullMx, what);
         answer.reason = format!("Domain {asked} does not accept mail (nullMX)");

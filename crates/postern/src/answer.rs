@@ -1,0 +1,58 @@
+//! Who answers the questions of a decision: tables from memory, DNS from the cache or the network, sleeps from the clock.
+
+use crate::dns::Resolver;
+use policy::{Answer, PeerName, Question, World};
+use std::sync::Arc;
+use std::time::Duration;
+use tables::TableSet;
+
+/// The world as one event loop sees it.
+#[derive(Clone)]
+pub struct Answerer {
+    /// The configuration's tables.
+    pub tables: Arc<TableSet>,
+    /// The loop's DNS client.
+    pub resolver: Arc<Resolver>,
+    /// `smtpd_peername_lookup = no`: nobody has a name.
+    pub peername_lookup: bool,
+}
+
+impl World for Answerer {
+    fn answer(&mut self, question: &Question) -> Option<Answer> {
+        match question {
+            Question::Table { table, key } => {
+                let found = self.tables.lookup(table.0, key).map_err(|error| error.to_string().into());
+                Some(Answer::Table(found))
+            }
+            Question::Dns { rtype, name } => self.resolver.cached(name, *rtype).map(Answer::Dns),
+            Question::PeerName(_) if !self.peername_lookup => {
+                Some(Answer::PeerName(PeerName::unknown(policy::PeerStatus::Permanent)))
+            }
+            Question::PeerName(address) => self.resolver.cached_peer(*address).map(|p| Answer::PeerName(p.name)),
+            Question::Sleep { .. } => None,
+        }
+    }
+}
+
+impl Answerer {
+    /// Fetch what has to be waited for.
+    pub async fn fetch(&self, question: &Question) -> Answer {
+        match question {
+            Question::Dns { rtype, name } => Answer::Dns(self.resolver.query(name, *rtype).await),
+            Question::PeerName(address) => Answer::PeerName(self.resolver.peer(*address).await.name),
+            Question::Sleep { seconds, .. } => {
+                tokio::time::sleep(Duration::from_secs(u64::from(*seconds))).await;
+                Answer::Done
+            }
+            Question::Table { table, key } => {
+                Answer::Table(self.tables.lookup(table.0, key).map_err(|error| error.to_string().into()))
+            }
+        }
+    }
+
+    /// Fetch all of them at once: the wait is for the slowest, not for the sum.
+    pub async fn fetch_all(&self, questions: Vec<Question>) -> Vec<(Question, Answer)> {
+        let answers = futures_util::future::join_all(questions.iter().map(|q| self.fetch(q))).await;
+        questions.into_iter().zip(answers).collect()
+    }
+}

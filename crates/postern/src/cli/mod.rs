@@ -1,0 +1,94 @@
+//! The command line.
+
+mod compatibility;
+mod postconf;
+mod serve;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The embedded default configuration.
+pub const DEFAULT_MAIN_CF: &str = include_str!("../../default/main.cf");
+/// Its master.cf.
+pub const DEFAULT_MASTER_CF: &str = include_str!("../../default/master.cf");
+
+const EXAMPLES: &str = "\
+Examples:
+  postern                                    try it: SMTP on port 2525 of this machine, mail into ./postern-data
+  postern serve --config-dir /etc/postfix    serve a Postfix configuration as it is
+  postern check --config-dir /etc/postfix    all problems of that configuration, without serving it
+  postern reload --config-dir /etc/postfix   check it, then switch the running server to it
+  postern postconf -n -c /etc/postfix        as postconf(1): the settings that differ from the defaults
+  postern default-config main.cf             print the default configuration, to start your own from";
+
+/// An SMTP relay and access-control server that runs Postfix's policy language.
+///
+/// Point it at a main.cf and master.cf: it decides who may send what to whom with Postfix's restriction lists,
+/// keeps what it accepts on disk before it says so, relays and delivers it, and logs as Postfix does.
+#[derive(Debug, Parser)]
+#[command(name = "postern", version, after_help = EXAMPLES, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve SMTP in the foreground (without --config-dir: the embedded default configuration)
+    Serve {
+        /// Directory with main.cf and master.cf
+        #[arg(long, short = 'c', value_name = "DIR")]
+        config_dir: Option<PathBuf>,
+    },
+    /// Read a configuration with all its tables and list every problem; serve nothing
+    Check {
+        /// Directory with main.cf and master.cf
+        #[arg(long, short = 'c', value_name = "DIR")]
+        config_dir: Option<PathBuf>,
+    },
+    /// Check a configuration, then tell the running server to switch to it (SIGHUP)
+    Reload {
+        /// Directory with main.cf and master.cf
+        #[arg(long, short = 'c', value_name = "DIR")]
+        config_dir: PathBuf,
+    },
+    /// Print settings as postconf(1) does: `postern postconf -n`, `-d`, `-M`, … or parameter names
+    #[command(disable_help_flag = true)]
+    Postconf {
+        /// postconf(1)'s options and parameter names
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+        arguments: Vec<String>,
+    },
+    /// Print COMPATIBILITY.md: what acts, what doesn't yet, what differs from Postfix
+    Compatibility,
+    /// Print the embedded default configuration
+    DefaultConfig {
+        /// Which file
+        #[arg(value_parser = ["main.cf", "master.cf"], default_value = "main.cf")]
+        file: String,
+    },
+}
+
+/// Run the program.
+pub fn run() -> ExitCode {
+    let result = match Arguments::parse().command {
+        None => serve::serve(None),
+        Some(Command::Serve { config_dir }) => serve::serve(config_dir.as_deref()),
+        Some(Command::Check { config_dir }) => serve::check(config_dir.as_deref()),
+        Some(Command::Reload { config_dir }) => serve::reload(&config_dir),
+        Some(Command::Postconf { arguments }) => postconf::run(&arguments),
+        Some(Command::Compatibility) => {
+            print!("{}", compatibility::page());
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::DefaultConfig { file }) => {
+            print!("{}", if file == "main.cf" { DEFAULT_MAIN_CF } else { DEFAULT_MASTER_CF });
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("postern: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,11 @@
+//! The server as a process: configuration, sockets, privileges, event loops, signals.
+
+mod delivery;
+mod host;
+pub mod listen;
+pub mod privileges;
+pub mod server;
+mod session_config;
+pub mod site;
+mod support;
+mod welcome;

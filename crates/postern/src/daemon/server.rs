@@ -1,0 +1,346 @@
+//! The running server: start in the right order, reload on SIGHUP, drain on SIGTERM.
+
+use super::listen;
+use super::privileges::{self, Owner};
+use super::site::{self, Site, Source};
+use crate::clock;
+use crate::deliver::{self, DeliverHandle};
+use crate::dns::{Hosts, Resolver, ResolverConfig};
+use crate::driver::{self, Worker};
+use crate::maillog::{self, Log, Target};
+use anyhow::{Context, Result, bail};
+use arc_swap::ArcSwap;
+use config::Diagnostic;
+use queue::{QueueIdSource, Spool, SpoolOptions};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Sessions get so long to end after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Tables are looked after this often.
+const TABLE_CHECK: Duration = Duration::from_secs(1);
+/// Our own directory below `queue_directory`: a Postfix queue beside it stays untouched.
+const SPOOL: &str = "postern";
+/// The master's own log tag.
+const TAG: &str = "postfix/postern";
+
+/// Below this directory the spool and the process id are kept.
+pub fn spool_directory(site: &Site) -> PathBuf {
+    site.path("queue_directory").join(SPOOL)
+}
+
+/// The listeners of each service, one set an event loop.
+type Listeners = Vec<(Arc<str>, TcpListener)>;
+
+/// Serve until a signal ends it.
+///
+/// # Errors
+/// Whatever keeps the server from starting, with what to do about it.
+pub fn serve(source: Source) -> Result<ExitCode> {
+    let (site, problems) = site::load(&source);
+    report(&problems);
+    let Some(site) = site else {
+        bail!("the configuration has errors (see above): not started");
+    };
+    privileges::raise_file_limit();
+    let workers = worker_count(&site);
+    let listeners = bind_all(&site, workers)?;
+    // The default configuration keeps its data where it was started, which another user could not reach.
+    let owner = match source {
+        Source::Default => None,
+        Source::Directory(_) => privileges::owner(&site.parameters.get("mail_owner"))?,
+    };
+    let target = log_target(&site)?;
+    prepare(&site, &target, owner.as_ref())?;
+    if let Some(owner) = &owner {
+        owner.become_for_good()?;
+    }
+    let confined = privileges::confine(&writable(&site, &target)).unwrap_or("refused by this kernel");
+    // Threads from here on: they inherit what was given up above.
+    let spool_dir = spool_directory(&site);
+    let (spool, recovery) = Spool::open(&spool_dir, SpoolOptions::default())
+        .with_context(|| format!("opening the spool {}", spool_dir.display()))?;
+    let (log, log_writer) = open_log(&target)?;
+    std::fs::write(spool_dir.join("pid"), format!("{}\n", std::process::id())).context("writing the process id")?;
+    log.line(
+        TAG,
+        &format!("daemon started -- version {}, configuration {}", env!("CARGO_PKG_VERSION"), describe(&source)),
+    );
+    if owner.is_some() {
+        log.line(TAG, &format!("running as {}, file system confinement {confined}", site.parameters.get("mail_owner")));
+    }
+    for problem in problems.iter().filter(|_| !matches!(target, Target::Stderr)) {
+        log.warning(TAG, &one_line(problem));
+    }
+    if matches!(source, Source::Default) {
+        eprint!("{}", super::welcome::text(&site));
+    }
+    let server = Server::start(source, site, spool, recovery, log, listeners, workers)?;
+    let code = server.run();
+    drop(log_writer);
+    Ok(code)
+}
+
+/// Print what a configuration has wrong.
+pub fn report(problems: &[Diagnostic]) {
+    for problem in problems {
+        eprintln!("{problem}");
+    }
+}
+
+fn one_line(problem: &Diagnostic) -> String {
+    problem.to_string().replace("\n    ", "; ")
+}
+
+fn describe(source: &Source) -> String {
+    match source {
+        Source::Directory(dir) => dir.display().to_string(),
+        Source::Default => "(default)".to_owned(),
+    }
+}
+
+fn worker_count(site: &Site) -> usize {
+    let wanted = usize::try_from(site.parameters.int("postern_workers")).unwrap_or(0);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if wanted == 0 { cores } else { wanted }.clamp(1, 64)
+}
+
+fn bind_all(site: &Site, workers: usize) -> Result<Vec<Listeners>> {
+    let mut loops: Vec<Listeners> = (0..workers).map(|_| Vec::new()).collect();
+    for service in &site.services {
+        let mut bound = 0;
+        for address in listen::endpoints(&service.name, &site.interfaces)? {
+            let listeners = listen::bind(address, workers)?;
+            bound += listeners.len();
+            for (loop_listeners, listener) in loops.iter_mut().zip(listeners) {
+                loop_listeners.push((Arc::clone(&service.name), listener));
+            }
+        }
+        if bound == 0 {
+            bail!("service {}: none of its addresses can be listened on", service.name);
+        }
+    }
+    Ok(loops)
+}
+
+fn log_target(site: &Site) -> Result<Target> {
+    let file = site.parameters.get("maillog_file");
+    let prefixes = site.parameters.get("maillog_file_prefixes");
+    let target = maillog::target(&file, &prefixes).map_err(|problem| anyhow::anyhow!(problem))?;
+    if matches!(target, Target::Syslog) && !Path::new("/dev/log").exists() {
+        eprintln!("postern: warning: nobody listens at /dev/log: logging to standard error (set maillog_file)");
+        return Ok(Target::Stderr);
+    }
+    Ok(target)
+}
+
+fn open_log(target: &Target) -> Result<(Log, maillog::LogWriter)> {
+    let host = nix::unistd::gethostname().ok().and_then(|n| n.into_string().ok()).unwrap_or_default();
+    let short = host.split('.').next().unwrap_or("localhost");
+    Log::open(target, short).with_context(|| match target {
+        Target::File(path) => format!("opening the mail log {}", path.display()),
+        _ => "opening the mail log".to_owned(),
+    })
+}
+
+/// Directories and files that must exist, and be ours once we are nobody special.
+fn prepare(site: &Site, target: &Target, owner: Option<&Owner>) -> Result<()> {
+    let queue = site.path("queue_directory");
+    std::fs::create_dir_all(&queue).with_context(|| format!("creating queue_directory {}", queue.display()))?;
+    let mut directories = vec![spool_directory(site), site.path("data_directory")];
+    directories.extend(deliver::maildir_roots(&site.parameters));
+    for directory in &directories {
+        match owner {
+            Some(owner) if directory.starts_with(&queue) || !directory.exists() => owner.adopt(directory)?,
+            Some(_) => {}
+            None => std::fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?,
+        }
+    }
+    if let (Target::File(path), Some(owner)) = (target, owner)
+        && !path.exists()
+    {
+        std::fs::File::create(path).with_context(|| format!("creating the mail log {}", path.display()))?;
+        owner.adopt_file(path)?;
+    }
+    if let (Target::File(path), Some(owner)) = (target, owner) {
+        owner.adopt_file(path)?;
+    }
+    Ok(())
+}
+
+/// Where the server may write, for Landlock.
+fn writable(site: &Site, target: &Target) -> Vec<PathBuf> {
+    let mut paths = vec![site.path("queue_directory"), site.path("data_directory"), "/dev/null".into()];
+    if let Target::File(path) = target {
+        paths.extend(path.parent().map(Path::to_owned));
+    }
+    paths.extend(deliver::maildir_roots(&site.parameters));
+    paths
+}
+
+fn dns_config(site: &Site) -> ResolverConfig {
+    let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let system = ResolverConfig::parse(&text);
+    let list = site.parameters.get("postern_dns_servers");
+    if list.trim().is_empty() {
+        return system;
+    }
+    // Checked with the rest of the configuration.
+    ResolverConfig::from_list(&list, system.clone()).unwrap_or(system)
+}
+
+/// A DNS client for the event loop that calls this.
+pub fn resolver(site: &Site) -> Arc<Resolver> {
+    let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+    Resolver::new(dns_config(site), Hosts::parse(&hosts))
+}
+
+struct Server {
+    source: Source,
+    site: Arc<ArcSwap<Site>>,
+    log: Log,
+    deliver: DeliverHandle,
+    spool: Spool,
+    ids: Arc<QueueIdSource>,
+    stop: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    fn start(
+        source: Source,
+        site: Site,
+        spool: Spool,
+        recovery: queue::Recovery,
+        log: Log,
+        listeners: Vec<Listeners>,
+        workers: usize,
+    ) -> Result<Self> {
+        let site = Arc::new(ArcSwap::from_pointee(site));
+        let now = i64::try_from(clock::unix_micros()).unwrap_or(0);
+        let ids = Arc::new(QueueIdSource::new(now));
+        let deliver = super::delivery::start(&site, &spool, recovery, &ids, &log)?;
+        let (stop, stopping) = watch::channel(false);
+        let mut server = Self { source, site, log, deliver, spool, ids, stop, threads: Vec::new() };
+        for (number, mine) in listeners.into_iter().enumerate() {
+            server.start_worker(number, mine, stopping.clone())?;
+        }
+        debug_assert_eq!(server.threads.len(), workers);
+        server.watch_tables()?;
+        Ok(server)
+    }
+
+    fn start_worker(&mut self, number: usize, listeners: Listeners, stopping: watch::Receiver<bool>) -> Result<()> {
+        let (site, log, spool) = (Arc::clone(&self.site), self.log.clone(), self.spool.clone());
+        let (ids, deliver) = (Arc::clone(&self.ids), self.deliver.clone());
+        let runtime = event_loop()?;
+        let thread = std::thread::Builder::new().name(format!("smtpd-{number}")).spawn(move || {
+            runtime.block_on(async move {
+                let resolver = resolver(&site.load());
+                let worker = Arc::new(Worker { site, resolver, log, spool, ids, deliver, stopping: stopping.clone() });
+                let loops: Vec<_> = listeners
+                    .into_iter()
+                    .map(|(service, listener)| {
+                        tokio::spawn(driver::accept_loop(Arc::clone(&worker), listener, service))
+                    })
+                    .collect();
+                for accepting in loops {
+                    // An accept loop that panicked has stopped accepting, too.
+                    let _ = accepting.await;
+                }
+                // Every conversation holds the worker: when only we do, all are gone.
+                let end = Instant::now() + DRAIN;
+                while Arc::strong_count(&worker) > 1 && Instant::now() < end {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            });
+        })?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Changed tables are read again, without a command and without a session noticing.
+    fn watch_tables(&self) -> Result<()> {
+        let (site, log) = (Arc::clone(&self.site), self.log.clone());
+        std::thread::Builder::new().name("tables".into()).spawn(move || {
+            loop {
+                std::thread::sleep(TABLE_CHECK);
+                for problem in site.load_full().tables.refresh() {
+                    let text = one_line(&problem);
+                    log.line(TAG, &text);
+                }
+            }
+        })?;
+        Ok(())
+    }
+
+    fn run(mut self) -> ExitCode {
+        let ended = event_loop().and_then(|runtime| runtime.block_on(self.signals()));
+        if let Err(error) = ended {
+            self.log.warning(TAG, &format!("{error:#}"));
+        }
+        // The receivers are the event loops; those that are gone need not be told.
+        let _ = self.stop.send(true);
+        for thread in self.threads.drain(..) {
+            // A panic was reported when it happened.
+            let _ = thread.join();
+        }
+        self.deliver.drain(DRAIN);
+        if let Err(error) = self.spool.sync() {
+            self.log.warning(TAG, &format!("spool: {error}"));
+        }
+        // Best effort: a stale process id does no harm, the spool's lock decides.
+        let _ = std::fs::remove_file(spool_directory(&self.site.load()).join("pid"));
+        self.log.line(TAG, "terminating");
+        self.log.flush();
+        ExitCode::SUCCESS
+    }
+
+    async fn signals(&self) -> Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                _ = hangup.recv() => self.reload(),
+            }
+        }
+    }
+
+    /// Read everything anew; switch in one step, or stay with what works.
+    fn reload(&self) {
+        self.log.line(TAG, &format!("reload -- configuration {}", describe(&self.source)));
+        let (site, problems) = site::load(&self.source);
+        for problem in &problems {
+            self.log.warning(TAG, &one_line(problem));
+        }
+        let Some(new) = site else {
+            self.log.line(TAG, "reload refused: the configuration has errors; the old one stays in use");
+            return;
+        };
+        for service in &new.services {
+            if self.site.load().service(&service.name).is_none() {
+                self.log.warning(TAG, &format!("service {} listens after a restart only", service.name));
+            }
+        }
+        if let Err(error) = log_target(&new).and_then(|target| Ok(self.log.reopen(&target)?)) {
+            self.log.warning(TAG, &format!("mail log not reopened: {error:#}"));
+        }
+        self.site.store(Arc::new(new));
+        super::delivery::reload(&self.deliver, &self.site);
+        self.log.line(TAG, "reload complete");
+    }
+}
+
+fn event_loop() -> Result<Runtime> {
+    Builder::new_current_thread().enable_all().build().context("starting an event loop")
+}

@@ -1,0 +1,418 @@
+//! A whole configuration, read, checked and compiled: what serves, or every reason why it can't.
+
+use super::listen::Interfaces;
+use super::session_config::session_config;
+use super::{host, support};
+use crate::cli::{DEFAULT_MAIN_CF, DEFAULT_MASTER_CF};
+use crate::deliver::DeliverConfig;
+use config::{Diagnostic, HostFacts, MainCf, MasterCf, Parameters, ServiceType, Span};
+use message::CleanupConfig;
+use policy::address::Routing;
+use policy::{ListKind, MatchList, Plan, Settings, TableRegistry};
+use smtp::server::SessionConfig;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tables::{OpenOptions, TableSet};
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A directory with main.cf and master.cf.
+    Directory(PathBuf),
+    /// The embedded default.
+    Default,
+}
+
+impl Source {
+    /// From a command line.
+    pub fn new(config_dir: Option<&Path>) -> Self {
+        config_dir.map_or(Self::Default, |dir| Self::Directory(dir.to_owned()))
+    }
+
+    fn read(&self, file: &str, default: &'static str) -> Result<(String, String), Diagnostic> {
+        match self {
+            Self::Default => Ok((format!("(default {file})"), default.to_owned())),
+            Self::Directory(dir) => {
+                let path = dir.join(file);
+                let name = path.display().to_string();
+                match std::fs::read(&path) {
+                    Ok(bytes) => Ok((name, String::from_utf8_lossy(&bytes).into_owned())),
+                    Err(error) => Err(Diagnostic::error("unreadable", format!("cannot read {name}: {error}"))
+                        .help("name the directory that holds main.cf and master.cf with --config-dir")),
+                }
+            }
+        }
+    }
+}
+
+/// Who may do what, by match list.
+pub struct Authorisation {
+    /// `smtpd_authorized_xclient_hosts`.
+    pub xclient: MatchList,
+    /// `smtpd_authorized_xforward_hosts`.
+    pub xforward: MatchList,
+    /// `smtpd_authorized_verp_clients`.
+    pub verp: MatchList,
+    /// `smtpd_forbid_bare_newline_exclusions`.
+    pub bare_newline: MatchList,
+}
+
+/// One `inet … smtpd` service, compiled.
+pub struct Service {
+    /// Its name in master.cf.
+    pub name: Arc<str>,
+    /// `postfix/smtpd`, as log lines have it.
+    pub tag: Arc<str>,
+    /// `postfix/cleanup`.
+    pub cleanup_tag: Arc<str>,
+    /// Its parameters, `-o` included.
+    pub parameters: Parameters,
+    /// The restriction lists.
+    pub plan: Plan,
+    /// Address resolution as this service sees it.
+    pub routing: Arc<Routing>,
+    /// What the session needs.
+    pub session: Arc<SessionConfig>,
+    /// What cleanup needs.
+    pub cleanup: Arc<CleanupConfig>,
+    /// Who may do what.
+    pub authorisation: Authorisation,
+    /// `smtpd_discard_ehlo_keyword_address_maps`, `smtpd_command_filter` and their like.
+    pub session_maps: SessionMaps,
+    /// `local_header_rewrite_clients`.
+    pub rewrite_clients: Vec<RewriteClients>,
+    /// `fast_flush_domains`.
+    pub fast_flush_domains: MatchList,
+    /// `smtpd_peername_lookup`.
+    pub peername_lookup: bool,
+    /// `smtpd_client_port_logging`.
+    pub client_port_logging: bool,
+    /// `enable_long_queue_ids`.
+    pub long_queue_ids: bool,
+    /// `smtpd_upstream_proxy_protocol = haproxy`.
+    pub proxy_protocol: bool,
+    /// `smtpd_upstream_proxy_timeout`.
+    pub proxy_timeout: Duration,
+    /// `smtpd_timeout`, for writing.
+    pub write_timeout: Duration,
+    /// `smtpd_sasl_authenticated_header`.
+    pub sasl_authenticated_header: bool,
+    /// `smtpd_hide_client_session`.
+    pub hide_client_session: bool,
+    /// `myhostname`.
+    pub my_hostname: String,
+    /// `mail_name`.
+    pub mail_name: String,
+    /// `content_filter`.
+    pub content_filter: String,
+    /// Not with `receive_override_options = no_address_mappings`.
+    pub address_mappings: bool,
+    /// Not with `receive_override_options = no_header_body_checks`.
+    pub header_body_checks: bool,
+}
+
+/// Tables that the session itself consults.
+#[derive(Default)]
+pub struct SessionMaps {
+    /// `smtpd_command_filter`.
+    pub command_filter: Vec<u32>,
+    /// `smtpd_discard_ehlo_keyword_address_maps`.
+    pub discard_keywords: Vec<u32>,
+    /// Tables in `smtpd_forbidden_commands`.
+    pub forbidden_commands: Vec<u32>,
+    /// `smtpd_reject_filter_maps`.
+    pub reject_filter: Vec<u32>,
+    /// `smtpd_reject_footer_maps`.
+    pub reject_footer: Vec<u32>,
+    /// `smtpd_reject_footer`, not expanded.
+    pub footer: String,
+    /// `smtpd_expansion_filter`.
+    pub expansion_filter: String,
+}
+
+/// One element of `local_header_rewrite_clients`.
+pub enum RewriteClients {
+    /// `permit_inet_interfaces`.
+    InetInterfaces,
+    /// `permit_mynetworks`.
+    MyNetworks(MatchList),
+    /// `permit_sasl_authenticated`.
+    SaslAuthenticated,
+    /// `check_address_map type:table`.
+    AddressMap(u32),
+}
+
+/// A whole configuration.
+pub struct Site {
+    /// main.cf's parameters.
+    pub parameters: Parameters,
+    /// The services that listen.
+    pub services: Vec<Arc<Service>>,
+    /// All tables of all services.
+    pub tables: Arc<TableSet>,
+    /// Address resolution for delivery.
+    pub routing: Arc<Routing>,
+    /// How mail leaves.
+    pub deliver: DeliverConfig,
+    /// Addresses to listen on.
+    pub interfaces: Interfaces,
+}
+
+impl Site {
+    /// A service by its name.
+    pub fn service(&self, name: &str) -> Option<Arc<Service>> {
+        self.services.iter().find(|s| &*s.name == name).cloned()
+    }
+
+    /// A path parameter; relative ones start where the program was started.
+    pub fn path(&self, name: &str) -> PathBuf {
+        let path = PathBuf::from(self.parameters.get(name));
+        std::path::absolute(&path).unwrap_or(path)
+    }
+}
+
+/// Parameters as the policy crate reads them.
+pub struct ServiceSettings<'a>(pub &'a Parameters);
+
+impl Settings for ServiceSettings<'_> {
+    fn get(&self, name: &str) -> String {
+        self.0.get(name)
+    }
+
+    fn origin(&self, name: &str) -> Option<Span> {
+        self.0.origin(name)
+    }
+
+    fn read_list_file(&self, path: &str) -> Result<String, String> {
+        std::fs::read_to_string(path).map_err(|error| format!("open file {path}: {error}"))
+    }
+
+    fn interface_addresses(&self) -> Vec<IpAddr> {
+        let interfaces = self.0.get("inet_interfaces");
+        let host = self.0.host();
+        let mut found = Vec::new();
+        for word in interfaces.split([',', ' ', '\t', '\n']).filter(|w| !w.is_empty()) {
+            match word {
+                "all" => found.extend(&host.interface_addresses),
+                "loopback-only" | "localhost" => {
+                    found.extend(host.interface_addresses.iter().filter(|a| a.is_loopback()));
+                }
+                address => found.extend(address.trim_matches(['[', ']']).parse::<IpAddr>()),
+            }
+        }
+        found
+    }
+}
+
+/// Read and compile a configuration. With an error among the diagnostics there is no site.
+pub fn load(source: &Source) -> (Option<Site>, Vec<Diagnostic>) {
+    let mut problems = Vec::new();
+    let texts = (source.read("main.cf", DEFAULT_MAIN_CF), source.read("master.cf", DEFAULT_MASTER_CF));
+    let (main, master) = match texts {
+        (Ok(main), Ok(master)) => (main, master),
+        (main, master) => return (None, [main.err(), master.err()].into_iter().flatten().collect()),
+    };
+    let directory = if let Source::Directory(dir) = source { Some(dir.as_path()) } else { None };
+    let (main, mut found) = MainCf::parse(&main.0, &main.1);
+    problems.append(&mut found);
+    let (master, mut found) = MasterCf::parse(&master.0, &master.1);
+    problems.append(&mut found);
+    let parameters = Parameters::new(Arc::new(main), host::facts(directory));
+    problems.extend(parameters.check());
+    problems.extend(support::check_parameters(&parameters));
+    problems.extend(support::check_services(&master));
+    // Values that don't parse would only make nonsense of what follows.
+    if problems.iter().any(Diagnostic::is_error) {
+        return (None, problems);
+    }
+    let site = compile(parameters, &master, &mut problems);
+    let good = !problems.iter().any(Diagnostic::is_error);
+    (site.filter(|_| good), problems)
+}
+
+fn compile(parameters: Parameters, master: &MasterCf, problems: &mut Vec<Diagnostic>) -> Option<Site> {
+    let mut registry = TableRegistry::new();
+    let (routing, found) = Routing::compile(&ServiceSettings(&parameters), &mut registry);
+    problems.extend(found);
+    let routing = Arc::new(routing);
+    let mut services = Vec::new();
+    for entry in master.effective().filter(|s| s.kind == ServiceType::Inet && s.command == "smtpd") {
+        let own = parameters.with_overrides(&entry.parameter_overrides());
+        problems.extend(own.check().into_iter().filter(|p| in_file(p, master.file())));
+        services.push(Arc::new(compile_service(&entry.name, own, &mut registry, problems)));
+    }
+    if services.is_empty() {
+        problems.push(
+            Diagnostic::error("no-service", "no inet service with the command smtpd")
+                .at(Some(Span::new(master.file(), 0)))
+                .help("add a line such as: smtp inet n - n - - smtpd"),
+        );
+    }
+    let deliver = DeliverConfig::compile(&parameters, master, &mut registry, problems);
+    let tables = open_tables(&parameters, &registry, problems);
+    let interfaces =
+        Interfaces { interfaces: parameters.get("inet_interfaces"), protocols: parameters.get("inet_protocols") };
+    for service in &services {
+        if let Err(error) = super::listen::endpoints(&service.name, &interfaces) {
+            problems
+                .push(Diagnostic::error("bad-endpoint", format!("{error:#}")).at(Some(Span::new(master.file(), 0))));
+        }
+    }
+    Some(Site { parameters, services, tables: Arc::new(tables), routing, deliver, interfaces })
+}
+
+fn in_file(problem: &Diagnostic, file: &str) -> bool {
+    problem.span.as_ref().is_some_and(|span| &*span.file == file)
+}
+
+fn compile_service(name: &str, p: Parameters, registry: &mut TableRegistry, problems: &mut Vec<Diagnostic>) -> Service {
+    let settings = ServiceSettings(&p);
+    let (plan, found) = Plan::compile(&settings, registry);
+    // The same finding in several services is one finding.
+    problems.extend(found.into_iter().filter(|f| !problems.contains(f)).collect::<Vec<_>>());
+    let (routing, _) = Routing::compile(&settings, registry);
+    let hosts = |name: &str, registry: &mut TableRegistry, problems: &mut Vec<Diagnostic>| {
+        let (list, found) = MatchList::compile(name, ListKind::Hosts { parents: false }, &settings, registry);
+        problems.extend(found);
+        list
+    };
+    let authorisation = Authorisation {
+        xclient: hosts("smtpd_authorized_xclient_hosts", registry, problems),
+        xforward: hosts("smtpd_authorized_xforward_hosts", registry, problems),
+        verp: hosts("smtpd_authorized_verp_clients", registry, problems),
+        bare_newline: hosts("smtpd_forbid_bare_newline_exclusions", registry, problems),
+    };
+    let parents = p.get("parent_domain_matches_subdomains").contains("fast_flush_domains");
+    let (fast_flush_domains, found) =
+        MatchList::compile("fast_flush_domains", ListKind::Domains { parents }, &settings, registry);
+    problems.extend(found);
+    let session_maps = session_maps(&p, registry);
+    let rewrite_clients = rewrite_clients(&p, registry, problems);
+    let cleanup = Arc::new(CleanupConfig::compile(&settings, registry));
+    let session = Arc::new(session_config(&p));
+    let overrides = p.get("receive_override_options");
+    let has_override = |word: &str| overrides.split([',', ' ', '\t', '\n']).any(|w| w == word);
+    let syslog_name = p.get("syslog_name");
+    Service {
+        name: name.into(),
+        tag: format!("{syslog_name}/smtpd").into(),
+        cleanup_tag: format!("{}/cleanup", base_syslog_name(&p)).into(),
+        plan,
+        routing: Arc::new(routing),
+        session,
+        cleanup,
+        authorisation,
+        session_maps,
+        rewrite_clients,
+        fast_flush_domains,
+        peername_lookup: p.bool("smtpd_peername_lookup"),
+        client_port_logging: p.bool("smtpd_client_port_logging"),
+        long_queue_ids: p.bool("enable_long_queue_ids"),
+        proxy_protocol: p.get("smtpd_upstream_proxy_protocol") == "haproxy",
+        proxy_timeout: p.time("smtpd_upstream_proxy_timeout"),
+        write_timeout: p.time("smtpd_timeout"),
+        sasl_authenticated_header: p.bool("smtpd_sasl_authenticated_header"),
+        hide_client_session: p.bool("smtpd_hide_client_session"),
+        my_hostname: p.get("myhostname"),
+        mail_name: p.get("mail_name"),
+        content_filter: p.get("content_filter"),
+        address_mappings: !has_override("no_address_mappings"),
+        header_body_checks: !has_override("no_header_body_checks"),
+        parameters: p,
+    }
+}
+
+/// cleanup(8) is one service for all: `-o syslog_name` of a submission service doesn't reach it.
+fn base_syslog_name(p: &Parameters) -> String {
+    Parameters::new(Arc::new(p.main().clone()), p.host().clone()).get("syslog_name")
+}
+
+fn table_ids(p: &Parameters, name: &str, registry: &mut TableRegistry) -> Vec<u32> {
+    let span = p.origin(name);
+    let elements = config::list::split(&p.get(name)).unwrap_or_default();
+    elements.iter().map(|e| registry.intern(&e.text, span.clone()).0).collect()
+}
+
+/// The elements of `smtpd_forbidden_commands` that are tables; the default's own pattern is built in.
+fn forbidden_tables(p: &Parameters, registry: &mut TableRegistry) -> Vec<u32> {
+    let name = "smtpd_forbidden_commands";
+    if !p.is_set(name) {
+        return Vec::new();
+    }
+    let elements = config::list::split(&p.get(name)).unwrap_or_default();
+    let tables = elements.iter().filter(|e| e.text.contains(':'));
+    tables.map(|e| registry.intern(&e.text, p.origin(name)).0).collect()
+}
+
+fn session_maps(p: &Parameters, registry: &mut TableRegistry) -> SessionMaps {
+    SessionMaps {
+        command_filter: table_ids(p, "smtpd_command_filter", registry),
+        discard_keywords: table_ids(p, "smtpd_discard_ehlo_keyword_address_maps", registry),
+        forbidden_commands: forbidden_tables(p, registry),
+        reject_filter: table_ids(p, "smtpd_reject_filter_maps", registry),
+        reject_footer: table_ids(p, "smtpd_reject_footer_maps", registry),
+        footer: p.get("smtpd_reject_footer"),
+        expansion_filter: p.get("smtpd_expansion_filter"),
+    }
+}
+
+fn rewrite_clients(
+    p: &Parameters,
+    registry: &mut TableRegistry,
+    problems: &mut Vec<Diagnostic>,
+) -> Vec<RewriteClients> {
+    let name = "local_header_rewrite_clients";
+    let elements = config::list::split(&p.get(name)).unwrap_or_default();
+    let mut words = elements.iter().map(|e| e.text.as_str());
+    let mut found = Vec::new();
+    while let Some(word) = words.next() {
+        match word.to_ascii_lowercase().as_str() {
+            "permit_inet_interfaces" => found.push(RewriteClients::InetInterfaces),
+            "permit_mynetworks" => {
+                let kind = ListKind::Hosts { parents: false };
+                let (list, mut more) = MatchList::compile("mynetworks", kind, &ServiceSettings(p), registry);
+                problems.append(&mut more);
+                found.push(RewriteClients::MyNetworks(list));
+            }
+            "permit_sasl_authenticated" => found.push(RewriteClients::SaslAuthenticated),
+            // Certificates come with TLS.
+            "permit_tls_clientcerts" | "permit_tls_all_clientcerts" => {}
+            "check_address_map" => match words.next() {
+                Some(table) => found.push(RewriteClients::AddressMap(registry.intern(table, p.origin(name)).0)),
+                None => problems.push(
+                    Diagnostic::error("bad-argument", "check_address_map needs type:table").at(p.origin(name)),
+                ),
+            },
+            _ => problems.push(
+                Diagnostic::error("unknown-restriction", format!("unknown element in {name}: {word}"))
+                    .at(p.origin(name))
+                    .help("use permit_inet_interfaces, permit_mynetworks, permit_sasl_authenticated or check_address_map type:table"),
+            ),
+        }
+    }
+    found
+}
+
+fn open_tables(p: &Parameters, registry: &TableRegistry, problems: &mut Vec<Diagnostic>) -> TableSet {
+    let directory = PathBuf::from(p.get("config_directory"));
+    let mut options = OpenOptions::new(if directory.as_os_str().is_empty() { ".".into() } else { directory });
+    let own = p.clone();
+    options.parameter = Some(Arc::new(move |name: &str| own.is_set(name).then(|| own.get(name))));
+    let (set, found) = TableSet::open(registry.specs().iter().map(|used| &*used.spec), options);
+    // A table's own problems name the table's file; those of the reference name the parameter.
+    problems.extend(found.into_iter().map(|problem| match &problem.span {
+        Some(_) => problem,
+        None => {
+            let used = registry.specs().iter().find(|used| problem.message.contains(&*used.spec));
+            problem.at(used.and_then(|used| used.span.clone()))
+        }
+    }));
+    set
+}
+
+/// Facts for commands that only print.
+pub fn host_facts(directory: Option<&Path>) -> HostFacts {
+    host::facts(directory)
+}

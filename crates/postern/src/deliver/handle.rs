@@ -1,0 +1,61 @@
+//! The program's handle to the delivery thread.
+
+use super::{DeliverConfig, Surroundings};
+use queue::Message;
+use std::io;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// What the thread is told.
+pub(super) enum Order {
+    /// A message is in the spool: deliver it.
+    Deliver(Message),
+    /// Try all deferred mail now.
+    Flush,
+    /// Another configuration.
+    Reload(Box<DeliverConfig>),
+    /// Start nothing more, end when what goes on is over or the time is.
+    Drain(Duration, std::sync::mpsc::SyncSender<bool>),
+}
+
+/// A handle to delivery; clones share it.
+#[derive(Clone)]
+pub struct DeliverHandle {
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+/// Starts delivery on a thread of its own. Messages that the spool recovered are handed in with
+/// [`DeliverHandle::enqueue`] like new ones.
+pub fn start(config: DeliverConfig, surroundings: Surroundings) -> io::Result<DeliverHandle> {
+    let (orders, received) = mpsc::unbounded_channel();
+    super::runner::spawn(config, surroundings, received)?;
+    Ok(DeliverHandle { orders })
+}
+
+impl DeliverHandle {
+    /// Delivers a message that the spool has.
+    pub fn enqueue(&self, message: Message) {
+        // A thread that is gone has its mail in the spool.
+        let _ = self.orders.send(Order::Deliver(message));
+    }
+
+    /// Tries all deferred mail now (`postqueue -f`).
+    pub fn flush(&self) {
+        let _ = self.orders.send(Order::Flush);
+    }
+
+    /// From now on, another configuration. Deliveries under way end under the old one.
+    pub fn reload(&self, config: DeliverConfig) {
+        let _ = self.orders.send(Order::Reload(Box::new(config)));
+    }
+
+    /// Starts no more deliveries and waits for those under way, up to `deadline`. Tells whether all ended in time.
+    /// Blocks; delivery is over afterwards.
+    pub fn drain(&self, deadline: Duration) -> bool {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        if self.orders.send(Order::Drain(deadline, sender)).is_err() {
+            return true;
+        }
+        receiver.recv_timeout(deadline + Duration::from_secs(1)).unwrap_or(false)
+    }
+}

@@ -1,0 +1,609 @@
+//! The delivery thread: what qmgr(8) does.
+//!
+//! One loop owns all state. Address resolution, deliveries and reports run as tasks of the same thread and tell the loop
+//! when they are done. What is deferred, or more than the active queue takes, is known here by its id alone.
+
+use super::agent::{Attempt, Connection, Request, now, serve};
+use super::config::Transport;
+use super::handle::Order;
+use super::outcome::{Outcome, Status, active_line};
+use super::{DeliverConfig, Route, Surroundings, Temporary, report};
+use queue::bounce::{ReportKind, is_bounce, reportable};
+use queue::schedule::{Destinations, SECOND, Turn};
+use queue::{Content, Message, Notify, QueueId, Recipient, RecipientState, RecipientUpdate};
+use smtp::address::quote_local;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{Instant, sleep_until};
+
+/// `qmgr_message_active_limit`.
+const ACTIVE_LIMIT: usize = 20_000;
+/// Content of new mail is kept in memory while it waits for its first delivery, up to this many bytes in all.
+const CONTENT_LIMIT: usize = 64 << 20;
+
+/// Runs delivery on a thread of its own.
+pub(super) fn spawn(
+    config: DeliverConfig,
+    surroundings: Surroundings,
+    orders: mpsc::UnboundedReceiver<Order>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("delivery".into()).spawn(move || {
+        let local = LocalSet::new();
+        local.block_on(&runtime, async move {
+            let (events, told) = mpsc::unbounded_channel();
+            Runner::new(config, surroundings, events).run(orders, told).await;
+        });
+    })?;
+    Ok(())
+}
+
+/// What the loop is told by its tasks.
+enum Event {
+    /// Recipients of a message were resolved.
+    Routed(QueueId, Vec<(usize, Result<Route, Temporary>)>),
+    /// A request was served. The worker waits for another one to the same destination.
+    Served(Request, Attempt, oneshot::Sender<Option<Request>>),
+    /// A report was stored, was not due, or could not be stored.
+    Reported(QueueId, ReportKind, Result<Option<Message>, String>),
+}
+
+/// A message being worked on.
+struct Active {
+    message: Message,
+    since: i64,
+    /// Tasks that have to come back before the next step.
+    outstanding: usize,
+    /// Recipients whose state the spool does not know yet.
+    changed: Vec<usize>,
+}
+
+struct Runner {
+    config: Arc<DeliverConfig>,
+    surroundings: Surroundings,
+    events: mpsc::UnboundedSender<Event>,
+    active: HashMap<QueueId, Active>,
+    /// Beyond the limit of the active queue.
+    waiting: VecDeque<QueueId>,
+    deferred: BTreeSet<(i64, QueueId)>,
+    deferred_until: HashMap<QueueId, i64>,
+    destinations: Destinations,
+    requests: HashMap<Arc<str>, VecDeque<Request>>,
+    /// Bytes of content kept in memory.
+    content_bytes: usize,
+    swept: i64,
+    draining: Option<(Instant, SyncSender<bool>)>,
+}
+
+impl Runner {
+    fn new(config: DeliverConfig, surroundings: Surroundings, events: mpsc::UnboundedSender<Event>) -> Self {
+        Runner {
+            config: Arc::new(config),
+            surroundings,
+            events,
+            active: HashMap::new(),
+            waiting: VecDeque::new(),
+            deferred: BTreeSet::new(),
+            deferred_until: HashMap::new(),
+            destinations: Destinations::default(),
+            requests: HashMap::new(),
+            content_bytes: 0,
+            swept: 0,
+            draining: None,
+        }
+    }
+
+    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>, mut told: mpsc::UnboundedReceiver<Event>) {
+        let mut open = true;
+        loop {
+            if self.is_drained() {
+                return;
+            }
+            let due = self.next_due();
+            tokio::select! {
+                biased;
+                event = told.recv() => {
+                    if let Some(event) = event {
+                        self.told(event);
+                    }
+                }
+                order = orders.recv(), if open => match order {
+                    Some(order) => self.ordered(order),
+                    None => open = false,
+                },
+                () = sleep_until(due) => self.wake(),
+            }
+            if !open && self.draining.is_none() && self.active.is_empty() {
+                // Nobody is left to hand in mail or to wait for an end.
+                return;
+            }
+        }
+    }
+
+    /// Has an ordered end come?
+    fn is_drained(&mut self) -> bool {
+        let Some((end, _)) = &self.draining else { return false };
+        let idle = self.active.is_empty();
+        if !idle && Instant::now() < *end {
+            return false;
+        }
+        if let Some((_, tell)) = self.draining.take() {
+            // Nobody listening is fine.
+            let _ = tell.send(idle);
+        }
+        true
+    }
+
+    fn next_due(&self) -> Instant {
+        let far = Instant::now() + Duration::from_secs(60);
+        let deferred = match self.deferred.first() {
+            Some((at, _)) if self.draining.is_none() => {
+                let wait = u64::try_from(at - now()).unwrap_or(0);
+                Instant::now() + Duration::from_micros(wait)
+            }
+            _ => far,
+        };
+        let end = self.draining.as_ref().map_or(far, |(end, _)| *end);
+        deferred.min(end).min(far)
+    }
+
+    fn wake(&mut self) {
+        let time = now();
+        if time - self.swept > 60 * SECOND {
+            self.swept = time;
+            self.destinations.sweep(time);
+        }
+        while self.draining.is_none()
+            && let Some((at, id)) = self.deferred.first().copied()
+            && at <= time
+        {
+            self.deferred.remove(&(at, id));
+            self.deferred_until.remove(&id);
+            self.take_up(id, None);
+        }
+    }
+
+    fn ordered(&mut self, order: Order) {
+        match order {
+            Order::Deliver(message) => self.enqueue(message),
+            Order::Flush => {
+                self.destinations.revive();
+                let all = std::mem::take(&mut self.deferred);
+                self.deferred_until.clear();
+                for (_, id) in all {
+                    self.take_up(id, None);
+                }
+            }
+            Order::Reload(config) => self.config = Arc::new(*config),
+            Order::Drain(time, tell) => {
+                self.draining = Some((Instant::now() + time, tell));
+                // Their mail is in the spool and stays there.
+                let requests = std::mem::take(&mut self.requests);
+                for request in requests.into_values().flatten() {
+                    self.one_less(request.id);
+                }
+            }
+        }
+    }
+
+    fn told(&mut self, event: Event) {
+        match event {
+            Event::Routed(id, routes) => self.routed(id, routes),
+            Event::Served(request, attempt, next) => self.served(&request, &attempt, next),
+            Event::Reported(id, kind, result) => self.reported(id, kind, result),
+        }
+    }
+
+    fn log(&self, tag: &str, text: String) {
+        (self.surroundings.log)(tag, text);
+    }
+
+    fn enqueue(&mut self, message: Message) {
+        let envelope = &message.envelope;
+        let id = envelope.queue_id;
+        if envelope.hold || self.draining.is_some() || self.active.contains_key(&id) {
+            return;
+        }
+        if let Some(at) = self.deferred_until.remove(&id) {
+            self.deferred.remove(&(at, id));
+        }
+        let pending = envelope.recipients.iter().filter(|r| r.state != RecipientState::Done);
+        match pending.map(|r| r.next_attempt).min() {
+            Some(at) if at > now() => self.defer(id, at),
+            _ => self.take_up(id, Some(message)),
+        }
+    }
+
+    fn defer(&mut self, id: QueueId, until: i64) {
+        self.deferred.insert((until, id));
+        self.deferred_until.insert(id, until);
+    }
+
+    /// Moves a message into the active queue, if there is room.
+    fn take_up(&mut self, id: QueueId, message: Option<Message>) {
+        if self.active.contains_key(&id) {
+            return;
+        }
+        if self.active.len() >= ACTIVE_LIMIT {
+            self.waiting.push_back(id);
+            return;
+        }
+        let Some(mut message) = message.or_else(|| self.surroundings.spool.message(id)) else { return };
+        if message.envelope.hold {
+            return;
+        }
+        if let Content::Memory(bytes) = &message.content {
+            if self.content_bytes + bytes.len() > CONTENT_LIMIT {
+                message.content = Content::Journal;
+            } else {
+                self.content_bytes += bytes.len();
+            }
+        }
+        self.log(&self.config.qmgr_tag, active_line(&message.envelope));
+        let active = Active { message: message.clone(), since: now(), outstanding: 1, changed: Vec::new() };
+        self.active.insert(id, active);
+        self.route(message);
+    }
+
+    /// Finds out where the recipients go that still have to be delivered.
+    fn route(&self, message: Message) {
+        let (events, router) = (self.events.clone(), self.surroundings.router.clone());
+        spawn_local(async move {
+            let envelope = &message.envelope;
+            let mut routes = Vec::new();
+            let pending = |r: &Recipient| r.state == RecipientState::Pending;
+            for (index, recipient) in envelope.recipients.iter().enumerate().filter(|(_, r)| pending(r)) {
+                let route = match envelope.content_filter.as_deref() {
+                    Some(filter) => Ok(filter_route(filter, &recipient.address)),
+                    None => router.route(&envelope.sender, &recipient.address).await,
+                };
+                routes.push((index, route));
+            }
+            // The loop is only gone with the thread.
+            let _ = events.send(Event::Routed(envelope.queue_id, routes));
+        });
+    }
+
+    fn routed(&mut self, id: QueueId, routes: Vec<(usize, Result<Route, Temporary>)>) {
+        let Some(active) = self.active.get(&id) else { return };
+        let (message, since) = (active.message.clone(), active.since);
+        let mut requests: Vec<Request> = Vec::new();
+        let mut failed = Vec::new();
+        for (index, route) in routes {
+            let route = match route {
+                Ok(route) => route,
+                Err(Temporary(reason)) => {
+                    self.log(&self.config.qmgr_tag, format!("warning: {id}: {reason}"));
+                    failed.push((index, "address resolver failure".to_owned()));
+                    continue;
+                }
+            };
+            let Some(transport) = self.config.transports.get(&route.transport) else {
+                let text = format!("warning: {id}: transport {} is not in master.cf", route.transport);
+                self.log(&self.config.qmgr_tag, text);
+                failed.push((index, "mail transport unavailable".to_owned()));
+                continue;
+            };
+            let limit = if transport.recipient_limit == 0 { usize::MAX } else { transport.recipient_limit };
+            let destination = destination(&route, transport);
+            let same = |r: &&mut Request| r.destination == destination && r.recipients.len() < limit;
+            match requests.iter_mut().find(same) {
+                Some(request) => request.recipients.push((index, route.recipient)),
+                None => requests.push(Request {
+                    id,
+                    message: message.clone(),
+                    transport: transport.clone(),
+                    nexthop: route.nexthop,
+                    destination,
+                    recipients: vec![(index, route.recipient)],
+                    active: since,
+                }),
+            }
+        }
+        for (index, reason) in failed {
+            self.unreachable(&message, index, since, &Outcome::deferred("4.3.0", reason, "none"));
+        }
+        if self.draining.is_some() {
+            requests.clear();
+        }
+        if let Some(active) = self.active.get_mut(&id) {
+            active.outstanding += requests.len();
+        }
+        for request in requests {
+            let destination = request.destination.clone();
+            self.requests.entry(destination.clone()).or_default().push_back(request);
+            self.pump(&destination);
+        }
+        self.one_less(id);
+    }
+
+    /// What no agent gets to see is logged as error(8) would.
+    fn unreachable(&mut self, message: &Message, index: usize, since: i64, outcome: &Outcome) {
+        let times = super::outcome::Times {
+            arrival: message.envelope.arrival,
+            active: since,
+            agent: now(),
+            connected: 0,
+            done: now(),
+            uses: 0,
+        };
+        let id = message.envelope.queue_id;
+        if let Some(recipient) = message.envelope.recipients.get(index) {
+            self.log(&self.config.error_tag, outcome.log_line(id, recipient, &times));
+        }
+        self.note(id, index, outcome);
+    }
+
+    /// Starts what may start to a destination.
+    fn pump(&mut self, destination: &Arc<str>) {
+        while let Some(request) = self.next_request(destination) {
+            match self.turn(&request) {
+                Turn::Go => self.start(request),
+                Turn::Wait => {
+                    self.requests.entry(destination.clone()).or_default().push_front(request);
+                    return;
+                }
+                Turn::Dead { dsn, reason } => self.suspend(&request, &dsn, &reason),
+            }
+        }
+        self.requests.remove(destination);
+    }
+
+    fn next_request(&mut self, destination: &Arc<str>) -> Option<Request> {
+        self.requests.get_mut(destination)?.pop_front()
+    }
+
+    fn turn(&mut self, request: &Request) -> Turn {
+        let limit = Some(request.transport.concurrency_limit);
+        self.destinations.ask(&request.destination, limit, &self.config.schedule, now())
+    }
+
+    fn suspend(&mut self, request: &Request, dsn: &str, reason: &str) {
+        let outcome = Outcome::deferred(dsn, reason, "none");
+        for (index, _) in &request.recipients {
+            self.unreachable(&request.message, *index, request.active, &outcome);
+        }
+        self.one_less(request.id);
+    }
+
+    /// A worker serves the request, and then others to the same destination over the same connection.
+    fn start(&self, request: Request) {
+        let (config, surroundings, events) = (self.config.clone(), self.surroundings.clone(), self.events.clone());
+        spawn_local(async move {
+            let mut connection: Option<Connection> = None;
+            let mut current = Some(request);
+            while let Some(request) = current {
+                let mut attempt = serve(&config, &surroundings, &request, &mut connection).await;
+                attempt.times.done = now();
+                let (next, answer) = oneshot::channel();
+                if events.send(Event::Served(request, attempt, next)).is_err() {
+                    return;
+                }
+                current = answer.await.ok().flatten();
+            }
+            if let Some(connection) = connection {
+                connection.quit().await;
+            }
+        });
+    }
+
+    fn served(&mut self, request: &Request, attempt: &Attempt, next: oneshot::Sender<Option<Request>>) {
+        for ((index, _), outcome) in request.recipients.iter().zip(attempt.outcomes()) {
+            let missing = || Outcome::deferred("4.3.0", "mail system error", "none");
+            let outcome = outcome.cloned().unwrap_or_else(missing);
+            let recipient = &request.message.envelope.recipients[*index];
+            self.log(&request.transport.tag, outcome.log_line(request.id, recipient, &attempt.times));
+            self.note(request.id, *index, &outcome);
+        }
+        let destination = &request.destination;
+        match &attempt.dead {
+            Some((dsn, reason)) => {
+                self.destinations.failed(destination, dsn, reason, &self.config.schedule, now());
+            }
+            None => self.destinations.succeeded(destination),
+        }
+        self.one_less(request.id);
+        let following = match attempt.dead {
+            None => self.next_request(destination),
+            Some(_) => None,
+        };
+        let taken = following.is_some();
+        // A worker that is gone gives its request back.
+        if let Err(Some(request)) = next.send(following) {
+            self.requests.entry(destination.clone()).or_default().push_front(request);
+        } else if taken {
+            return self.pump(destination);
+        }
+        self.destinations.finished(destination, now());
+        self.pump(destination);
+    }
+
+    /// Keeps what became of a recipient.
+    fn note(&mut self, id: QueueId, index: usize, outcome: &Outcome) {
+        let Some(active) = self.active.get_mut(&id) else { return };
+        let envelope = Arc::make_mut(&mut active.message.envelope);
+        let silent = is_bounce(envelope, &self.config.report);
+        let time = now();
+        let next_attempt = self.config.schedule.next_attempt(envelope.arrival, time);
+        let Some(recipient) = envelope.recipients.get_mut(index) else { return };
+        recipient.attempts = recipient.attempts.saturating_add(1);
+        let notify = recipient.notify;
+        recipient.state = match outcome.status {
+            Status::Deferred => RecipientState::Pending,
+            Status::Bounced if silent || !notify.wants_failure() => RecipientState::Done,
+            Status::Bounced => RecipientState::Failed,
+            Status::Sent if !silent && !outcome.action.is_empty() && notify.contains(Notify::SUCCESS) => {
+                RecipientState::Notify
+            }
+            Status::Sent => RecipientState::Done,
+        };
+        recipient.next_attempt = if recipient.state == RecipientState::Pending { next_attempt } else { 0 };
+        recipient.status = (recipient.state != RecipientState::Done).then(|| Box::new(outcome.delivery_status()));
+        active.changed.push(index);
+    }
+
+    /// One task of a message is done; after the last one, the message takes its next step.
+    fn one_less(&mut self, id: QueueId) {
+        let Some(active) = self.active.get_mut(&id) else { return };
+        active.outstanding = active.outstanding.saturating_sub(1);
+        if active.outstanding == 0 {
+            self.complete(id);
+        } else {
+            self.save(id);
+        }
+    }
+
+    /// Tells the spool what changed.
+    fn save(&mut self, id: QueueId) {
+        let Some(active) = self.active.get_mut(&id) else { return };
+        let changed = std::mem::take(&mut active.changed);
+        if changed.is_empty() {
+            return;
+        }
+        let recipients = &active.message.envelope.recipients;
+        let updates = changed.iter().filter_map(|index| {
+            recipients.get(*index).map(|r| RecipientUpdate {
+                index: *index,
+                state: r.state,
+                attempts: r.attempts,
+                next_attempt: r.next_attempt,
+                status: r.status.clone(),
+            })
+        });
+        if let Err(error) = self.surroundings.spool.update(id, updates.collect()) {
+            self.log(&self.config.qmgr_tag, format!("warning: {id}: {error}"));
+        }
+    }
+
+    /// All deliveries of this round are over: give up on what is too old, report, and file away.
+    fn complete(&mut self, id: QueueId) {
+        self.expire(id);
+        let Some(active) = self.active.get_mut(&id) else { return };
+        let envelope = &active.message.envelope;
+        let kinds = [ReportKind::Failure, ReportKind::Success];
+        let due = kinds.into_iter().filter(|k| !reportable(*k, envelope, &self.config.report).is_empty());
+        let due: Vec<ReportKind> = if self.draining.is_some() { Vec::new() } else { due.collect() };
+        if due.is_empty() {
+            return self.settle(id);
+        }
+        active.outstanding = due.len();
+        let message = active.message.clone();
+        self.save(id);
+        for kind in due {
+            let (message, events) = (message.clone(), self.events.clone());
+            let (config, surroundings) = (self.config.clone(), self.surroundings.clone());
+            spawn_local(async move {
+                let result = report::send(kind, &message, &config, &surroundings).await;
+                let _ = events.send(Event::Reported(message.envelope.queue_id, kind, result));
+            });
+        }
+    }
+
+    /// Mail that could not be delivered for too long becomes undeliverable.
+    fn expire(&mut self, id: QueueId) {
+        let Some(active) = self.active.get_mut(&id) else { return };
+        let envelope = &active.message.envelope;
+        let silent = is_bounce(envelope, &self.config.report);
+        let tried = |r: &Recipient| r.state == RecipientState::Pending && r.attempts > 0;
+        let late = self.config.schedule.expired(envelope.arrival, now(), silent);
+        if !late || !envelope.recipients.iter().any(tried) {
+            return;
+        }
+        let line = format!("{id}: from=<{}>, status=expired, returned to sender", quote_local(&envelope.sender));
+        for (index, recipient) in Arc::make_mut(&mut active.message.envelope).recipients.iter_mut().enumerate() {
+            if tried(recipient) {
+                let told = silent || !recipient.notify.wants_failure();
+                recipient.state = if told { RecipientState::Done } else { RecipientState::Failed };
+                active.changed.push(index);
+            }
+        }
+        self.log(&self.config.qmgr_tag, line);
+    }
+
+    fn reported(&mut self, id: QueueId, kind: ReportKind, result: Result<Option<Message>, String>) {
+        let state = if kind == ReportKind::Failure { RecipientState::Failed } else { RecipientState::Notify };
+        match result {
+            Ok(stored) => {
+                if let Some(active) = self.active.get_mut(&id) {
+                    let recipients = &mut Arc::make_mut(&mut active.message.envelope).recipients;
+                    for (index, recipient) in recipients.iter_mut().enumerate().filter(|(_, r)| r.state == state) {
+                        recipient.state = RecipientState::Done;
+                        active.changed.push(index);
+                    }
+                }
+                if let Some(report) = stored {
+                    let what = match kind {
+                        ReportKind::Failure => "sender non-delivery notification",
+                        ReportKind::Success => "sender delivery status notification",
+                    };
+                    let line = format!("{id}: {what}: {}", report.envelope.queue_id);
+                    self.log(&self.config.bounce_tag, line);
+                    self.enqueue(report);
+                }
+            }
+            // They stay as they are and are reported in the next round.
+            Err(error) => self.log(&self.config.bounce_tag, format!("warning: {id}: {error}")),
+        }
+        let Some(active) = self.active.get_mut(&id) else { return };
+        active.outstanding = active.outstanding.saturating_sub(1);
+        if active.outstanding == 0 {
+            self.settle(id);
+        }
+    }
+
+    /// The message leaves the active queue: removed, or deferred.
+    fn settle(&mut self, id: QueueId) {
+        let Some(active) = self.active.get(&id) else { return };
+        let done = active.message.envelope.is_done();
+        if !done {
+            self.save(id);
+        }
+        let Some(active) = self.active.remove(&id) else { return };
+        if let Content::Memory(bytes) = &active.message.content {
+            self.content_bytes = self.content_bytes.saturating_sub(bytes.len());
+        }
+        if done {
+            match self.surroundings.spool.finish(id) {
+                Ok(()) => self.log(&self.config.qmgr_tag, format!("{id}: removed")),
+                Err(error) => self.log(&self.config.qmgr_tag, format!("warning: {id}: {error}")),
+            }
+        } else if self.draining.is_none() {
+            let soonest = now() + self.config.schedule.minimal_backoff_time.min(60 * SECOND);
+            let pending = active.message.envelope.recipients.iter().filter(|r| r.state == RecipientState::Pending);
+            // Nothing pending means that a report could not be stored.
+            let next = pending.map(|r| r.next_attempt).min().unwrap_or(soonest);
+            self.defer(id, next);
+        }
+        if self.draining.is_none()
+            && let Some(waiting) = self.waiting.pop_front()
+        {
+            self.take_up(waiting, None);
+        }
+    }
+}
+
+/// Transport and next hop. A transport that takes one recipient at a time, as local(8), counts by recipient.
+fn destination(route: &Route, transport: &Transport) -> Arc<str> {
+    let place = if transport.recipient_limit == 1 { &route.recipient } else { &route.nexthop };
+    format!("{}:{}", route.transport, place.to_ascii_lowercase()).into()
+}
+
+/// `transport:nexthop`; without a next hop it is the recipient's domain.
+fn filter_route(filter: &str, recipient: &str) -> Route {
+    let (transport, nexthop) = filter.split_once(':').unwrap_or((filter, ""));
+    let domain = recipient.rsplit_once('@').map_or("", |(_, domain)| domain);
+    Route {
+        transport: transport.to_owned(),
+        nexthop: if nexthop.is_empty() { domain } else { nexthop }.to_owned(),
+        recipient: recipient.to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[path = "runner_tests.rs"]
+mod tests;

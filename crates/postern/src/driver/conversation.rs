@@ -1,0 +1,341 @@
+//! One client connection: bytes between socket and session, and an answer to each event of the session.
+
+use super::Worker;
+use super::client::ClientIdentity;
+use super::proxy_protocol::{self, Header};
+use super::transaction::Transaction;
+use crate::answer::Answerer;
+use crate::clock::now_ms;
+use crate::daemon::site::{Service, Site};
+use policy::{Answer, Input, Ledger, PolicyState, Question, Sasl};
+use smtp::server::{Authorised, Event, Moment, ServerSession};
+use std::cell::RefCell;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, Sleep};
+
+thread_local! {
+    /// Where bytes are read into: no session owns a buffer while it waits.
+    static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 * 1024]);
+}
+
+/// One connection and all that belongs to it.
+pub struct Conversation {
+    pub(super) worker: Arc<Worker>,
+    /// Kept so that what the session began with stays valid through reloads.
+    pub(super) site: Arc<Site>,
+    pub(super) service: Arc<Service>,
+    stream: TcpStream,
+    pub(super) session: Box<ServerSession>,
+    pub(super) client: ClientIdentity,
+    pub(super) server_address: Option<IpAddr>,
+    pub(super) server_port: u16,
+    pub(super) sasl: Option<Sasl>,
+    pub(super) answerer: Answerer,
+    pub(super) policy_state: PolicyState,
+    pub(super) ledger: Ledger,
+    pub(super) ahead: Vec<(Question, JoinHandle<Answer>)>,
+    pub(super) transaction: Transaction,
+}
+
+/// Why the loop ends before the session says so.
+enum Ended {
+    /// The session is over.
+    Closed,
+    /// The socket failed; the session was told.
+    Broken,
+}
+
+impl Conversation {
+    /// A fresh connection.
+    pub fn new(
+        worker: Arc<Worker>,
+        site: Arc<Site>,
+        service: Arc<Service>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        server: SocketAddr,
+    ) -> Self {
+        let answerer = Answerer {
+            tables: Arc::clone(&site.tables),
+            resolver: Arc::clone(&worker.resolver),
+            peername_lookup: service.peername_lookup,
+        };
+        let address = peer.ip().to_canonical();
+        let client = ClientIdentity::new(
+            Some(address),
+            peer.port(),
+            worker.log.clone(),
+            Arc::clone(&service.tag),
+            service.client_port_logging,
+        );
+        let session = Box::new(ServerSession::new(
+            Arc::clone(&service.session),
+            Some(address),
+            peer.port(),
+            Authorised::default(),
+            now_ms(),
+        ));
+        Self {
+            worker,
+            site,
+            service,
+            stream,
+            session,
+            client,
+            server_address: Some(server.ip().to_canonical()),
+            server_port: server.port(),
+            sasl: None,
+            answerer,
+            policy_state: PolicyState::default(),
+            ledger: Ledger::default(),
+            ahead: Vec::new(),
+            transaction: Transaction::default(),
+        }
+    }
+
+    /// The whole connection, from greeting to the statistics line.
+    pub async fn run(mut self) {
+        if self.service.proxy_protocol
+            && let Err(problem) = self.read_proxy_header().await
+        {
+            self.worker.log.warning(&self.service.tag, &format!("haproxy read: {problem}"));
+            return;
+        }
+        self.client.look_up(&self.worker.resolver, self.service.peername_lookup);
+        self.client.line(format!("connect from {}", ServerSession::CLIENT));
+        let authorised = self.authorise().await;
+        *self.session = ServerSession::new(
+            Arc::clone(&self.service.session),
+            self.client.address,
+            self.client.port,
+            authorised,
+            now_ms(),
+        );
+        self.ask_ahead(&[Input::Client], Moment::Connect);
+        self.read_early();
+        self.session.start(now_ms());
+        let mut timer: Pin<Box<Sleep>> = Box::pin(tokio::time::sleep(Duration::from_secs(3600)));
+        loop {
+            if let Err(ended) = self.turn().await {
+                if matches!(ended, Ended::Broken) {
+                    self.session.end_of_input(now_ms());
+                    // What is left to log and to drop.
+                    let _ = self.turn().await;
+                }
+                break;
+            }
+            if self.wait(&mut timer).await.is_err() {
+                self.session.end_of_input(now_ms());
+            }
+        }
+        self.transaction.abandon();
+        self.client.settle().await;
+        let statistics = self.session.statistics();
+        self.client.line(format!("disconnect from {} {statistics}", ServerSession::CLIENT));
+    }
+
+    /// Act on events until the session has no more, then send what it has to say.
+    async fn turn(&mut self) -> Result<(), Ended> {
+        while let Some(event) = self.session.poll(now_ms()) {
+            if matches!(event, Event::Close) {
+                // The peer may be gone already: then there is nobody to say goodbye to.
+                let _ = self.flush().await;
+                return Err(Ended::Closed);
+            }
+            self.handle(event).await;
+        }
+        self.flush().await.map_err(|_| Ended::Broken)
+    }
+
+    async fn handle(&mut self, event: Event) {
+        match event {
+            Event::Decide(decide) => {
+                self.before_decision(decide.moment);
+                let verdict = self.decide(decide).await;
+                self.session.resolve(verdict);
+            }
+            Event::Open => {
+                self.transaction.local_rewrite = self.is_local_rewrite().await;
+                self.open_message();
+            }
+            Event::Recipient => {}
+            Event::Content => self.take_content(),
+            Event::Commit => {
+                let end = self.commit().await;
+                self.session.committed(end);
+            }
+            Event::Abort => {
+                self.transaction.abandon();
+                self.ledger.clear();
+            }
+            Event::FilterCommand(line) => {
+                let filtered = self.filter_command(&line);
+                self.session.filtered(filtered);
+            }
+            Event::FinishReply(text) => {
+                let reply = self.finish_reply(text).await;
+                self.session.finish_reply(&reply);
+            }
+            Event::ClientChanged(identity) => {
+                self.change_client(identity);
+                let authorised = self.authorise().await;
+                self.session.client_changed_done(authorised);
+                self.ask_ahead(&[Input::Client], Moment::Connect);
+            }
+            // Rates come with the parties at the gate; the configuration asks for no counting until then.
+            Event::Count(_) => self.session.counted(false),
+            Event::MatchForbidden(word) => {
+                let found = self.matches_forbidden(&word);
+                self.session.forbidden(found);
+            }
+            Event::Flush => {
+                let flush = self.flush_queue().await;
+                self.session.flushed(flush);
+            }
+            Event::Log(text) => self.client.line(text),
+            Event::Warning(text) => self.client.line(format!("warning: {text}")),
+            Event::Close => {}
+        }
+        if self.client.is_backlogged() {
+            self.client.settle().await;
+        }
+    }
+
+    /// New facts are known: ask ahead what depends on them.
+    fn before_decision(&mut self, moment: Moment) {
+        if moment == Moment::Mail {
+            self.ask_ahead(&[Input::Helo, Input::Sender], moment);
+        }
+    }
+
+    /// Send all replies of this turn.
+    async fn flush(&mut self) -> io::Result<()> {
+        if !self.session.has_output() {
+            return Ok(());
+        }
+        let mut output = Vec::new();
+        self.session.take_output(&mut output);
+        let mut sent = 0;
+        while sent < output.len() {
+            match self.stream.try_write(&output[sent..]) {
+                Ok(n) => sent += n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let limit = self.service.write_timeout;
+                    tokio::time::timeout(limit, self.stream.writable()).await??;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Wait for input, a time limit, the client's name or the end of the server. `Err`: the peer is gone.
+    async fn wait(&mut self, timer: &mut Pin<Box<Sleep>>) -> io::Result<()> {
+        let mut stopping = self.worker.stopping.clone();
+        loop {
+            // The timer is only moved when it would fire too late; firing early costs less than moving it always.
+            let deadline = self.session.poll_timeout();
+            if let Some(at) = deadline {
+                let at = Instant::now() + Duration::from_millis(at.saturating_sub(now_ms()));
+                if timer.deadline() > at {
+                    timer.as_mut().reset(at);
+                }
+            }
+            let stopped = *stopping.borrow();
+            tokio::select! {
+                biased;
+                ready = self.stream.readable(), if self.session.wants_input() => {
+                    ready?;
+                    match self.read() {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                        other => return other,
+                    }
+                }
+                () = timer.as_mut() => {
+                    timer.as_mut().reset(Instant::now() + Duration::from_secs(3600));
+                    if self.session.poll_timeout().is_some_and(|at| at <= now_ms()) {
+                        self.session.handle_timeout(now_ms());
+                        return Ok(());
+                    }
+                }
+                () = self.client.settle(), if self.client.is_naming() => {}
+                _ = stopping.wait_for(|stop| *stop), if !stopped => {
+                    self.session.drain();
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// What came before the greeting is improper pipelining, for the session to see.
+    fn read_early(&mut self) {
+        READ_BUFFER.with_borrow_mut(|buffer| {
+            if let Ok(length @ 1..) = self.stream.try_read(buffer) {
+                self.session.receive(now_ms(), &buffer[..length]);
+            }
+        });
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        READ_BUFFER.with_borrow_mut(|buffer| {
+            let length = self.stream.try_read(buffer)?;
+            if length == 0 {
+                self.session.end_of_input(now_ms());
+            } else {
+                self.session.receive(now_ms(), &buffer[..length]);
+            }
+            Ok(())
+        })
+    }
+
+    async fn read_proxy_header(&mut self) -> Result<(), String> {
+        let limit = self.service.proxy_timeout;
+        let header = tokio::time::timeout(limit, async {
+            let mut seen = 0;
+            loop {
+                let mut buffer = [0; proxy_protocol::LONGEST];
+                // Peek first: what follows the header belongs to the session.
+                let length = self.stream.peek(&mut buffer).await.map_err(|e| e.to_string())?;
+                match proxy_protocol::parse(&buffer[..length]) {
+                    Header::Complete(end, ends) => {
+                        let mut rest = &mut buffer[..end];
+                        while !rest.is_empty() {
+                            self.stream.readable().await.map_err(|e| e.to_string())?;
+                            match self.stream.try_read(rest) {
+                                Ok(0) => return Err("connection closed".to_owned()),
+                                Ok(n) => rest = &mut rest[n..],
+                                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                                Err(e) => return Err(e.to_string()),
+                            }
+                        }
+                        return Ok(ends);
+                    }
+                    Header::Malformed(problem) => return Err(problem.to_owned()),
+                    Header::Incomplete if length == 0 => return Err("connection closed".to_owned()),
+                    Header::Incomplete => {
+                        // Peeking again at the same bytes would spin.
+                        if length == seen {
+                            tokio::time::sleep(Duration::from_millis(5)).await;
+                        }
+                        seen = length;
+                    }
+                }
+            }
+        })
+        .await
+        .map_err(|_| "timeout".to_owned())??;
+        if let Some(ends) = header {
+            self.client.address = Some(ends.client.ip());
+            self.client.port = ends.client.port();
+            self.server_address = Some(ends.server.ip());
+            self.server_port = ends.server.port();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+//! One decision: facts from the session, the evaluation, answers until it is done, then its log lines and effects.
+
+use super::conversation::Conversation;
+use policy::{Ask, Decision, Evaluation, Facts, LogEntry, Protocol, Question, Suspend};
+use smtp::server::{Decide, Moment, ServerSession, Verdict};
+use std::fmt::Write;
+
+impl Conversation {
+    /// What is known now.
+    pub(super) fn facts(&self) -> Facts {
+        let session = &self.session;
+        Facts {
+            client: policy::Client {
+                address: self.client.address,
+                port: self.client.port,
+                name: self.client.name.clone(),
+            },
+            server_address: self.server_address,
+            server_port: self.server_port,
+            helo: session.helo_name().map(str::to_owned),
+            protocol: if session.protocol() == "ESMTP" { Protocol::Esmtp } else { Protocol::Smtp },
+            sender: session.sender().map(str::to_owned),
+            recipient: session.recipient().map(str::to_owned),
+            recipient_count: session.recipients().len(),
+            etrn_domain: session.etrn_domain().map(str::to_owned),
+            size: session.bytes_received().max(session.mail_options().size),
+            queue_id: self.transaction.queue_id().map(|id| id.to_string()),
+            instance: String::new(),
+            sasl: self.sasl.clone(),
+            tls: None,
+            improper_pipelining: session.improper_pipelining(),
+            smtputf8: session.mail_options().smtputf8,
+            now: crate::clock::unix_seconds(),
+        }
+    }
+
+    /// Evaluate the lists that are due and act on the outcome.
+    pub(super) async fn decide(&mut self, decide: Decide) -> Verdict {
+        let facts = self.facts();
+        let mut evaluation = Evaluation::start(decide.moment, decide.stage);
+        let decision = loop {
+            let outcome = {
+                let mut ask = Ask { ledger: &mut self.ledger, world: &mut self.answerer };
+                evaluation.run(&self.service.plan, &facts, &mut self.policy_state, &mut ask)
+            };
+            match outcome {
+                Ok(decision) => break decision,
+                Err(Suspend) => self.answer_pending().await,
+            }
+        };
+        self.act(&decide, decision)
+    }
+
+    /// Fetch what the ledger waits for: first what was asked ahead, the rest now, all at once.
+    pub(super) async fn answer_pending(&mut self) {
+        let pending = self.ledger.take_pending();
+        if pending.iter().any(|q| matches!(q, Question::PeerName(_))) {
+            // The look-up that the log waits for is the same.
+            self.client.settle().await;
+        }
+        let mut ahead = Vec::new();
+        let mut rest = Vec::new();
+        for question in pending {
+            match self.ahead.iter().position(|(asked, _)| *asked == question) {
+                Some(at) => ahead.push(self.ahead.swap_remove(at)),
+                None => rest.push(question),
+            }
+        }
+        let (answers, _) = tokio::join!(self.answerer.fetch_all(rest), async {
+            for (question, task) in ahead {
+                if let Ok(answer) = task.await {
+                    self.ledger.put(question, answer);
+                }
+            }
+        });
+        for (question, answer) in answers {
+            self.ledger.put(question, answer);
+        }
+    }
+
+    /// Ask ahead what the lists will want to know, as soon as the facts allow.
+    pub(super) fn ask_ahead(&mut self, inputs: &[policy::Input], moment: Moment) {
+        if !inputs.iter().any(|input| self.service.plan.asks_about(*input)) {
+            return;
+        }
+        let facts = self.facts();
+        policy::speculate(&self.service.plan, moment, &facts, &self.policy_state, &mut self.ledger, &mut self.answerer);
+        for question in self.ledger.take_pending() {
+            let known = matches!(question, Question::PeerName(_) | Question::Sleep { .. })
+                || self.ahead.iter().any(|(asked, _)| *asked == question);
+            if !known && self.ahead.len() < AHEAD_LIMIT {
+                let answerer = self.answerer.clone();
+                let asked = question.clone();
+                self.ahead.push((question, tokio::spawn(async move { answerer.fetch(&asked).await })));
+            }
+        }
+    }
+
+    fn act(&mut self, decide: &Decide, decision: Decision) -> Verdict {
+        for entry in decision.log {
+            let line = match entry {
+                LogEntry::Warning(text) => format!("warning: {text}"),
+                LogEntry::Plain(text) => text,
+                LogEntry::Event { word, text } => self.event_line(decide, word, &text),
+            };
+            self.client.line(line);
+        }
+        self.transaction.effects.extend(decision.effects);
+        if decision.hang_up {
+            return Verdict::HangUp;
+        }
+        match decision.rejection {
+            Some(rejection) => {
+                if decide.moment == Moment::Mail {
+                    self.transaction.effects.clear();
+                }
+                Verdict::Reject { reply: rejection.reply, counts: !rejection.no_error_count }
+            }
+            None => Verdict::Permit,
+        }
+    }
+
+    /// `QID: WORD: STAGE from NA: TEXT;CTX`.
+    pub(super) fn event_line(&self, decide: &Decide, word: &str, text: &str) -> String {
+        let mut line = String::with_capacity(200);
+        match self.transaction.queue_id() {
+            Some(id) => line.push_str(id.as_str()),
+            None => line.push_str("NOQUEUE"),
+        }
+        let _ = write!(line, ": {word}: {} from {}: {text};", decide.stage, ServerSession::CLIENT);
+        line.push_str(&self.session.log_context());
+        line
+    }
+}
+
+/// Questions asked ahead for one session.
+const AHEAD_LIMIT: usize = 100;

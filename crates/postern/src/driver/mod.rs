@@ -1,0 +1,39 @@
+//! The driver of SMTP sessions: it owns socket, clock and log, and answers what the pure session asks.
+
+mod client;
+mod conversation;
+mod decide;
+mod footer;
+mod listener;
+pub mod proxy_protocol;
+mod replies;
+mod transaction;
+
+pub use listener::accept_loop;
+
+use crate::daemon::site::Site;
+use crate::deliver::DeliverHandle;
+use crate::dns::Resolver;
+use crate::maillog::Log;
+use arc_swap::ArcSwap;
+use queue::{QueueIdSource, Spool};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// What the sessions of one event loop share.
+pub struct Worker {
+    /// The configuration that new sessions get.
+    pub site: Arc<ArcSwap<Site>>,
+    /// The loop's DNS client.
+    pub resolver: Arc<Resolver>,
+    /// The mail log.
+    pub log: Log,
+    /// Where accepted mail is kept.
+    pub spool: Spool,
+    /// Where queue ids come from.
+    pub ids: Arc<QueueIdSource>,
+    /// Who takes kept mail further.
+    pub deliver: DeliverHandle,
+    /// Turns true when the server is to stop.
+    pub stopping: watch::Receiver<bool>,
+}

@@ -1,0 +1,288 @@
+//! What the session leaves to the site: who is authorised, filters for commands and replies, XCLIENT identities.
+
+use super::conversation::Conversation;
+use super::footer::{self, Macros};
+use crate::clock;
+use crate::daemon::site::RewriteClients;
+use policy::{Ask, MatchList, Matched, PeerName, PeerStatus, Sasl, Suspend};
+use smtp::server::{Authorised, ClientIdentity, EhloKeywords, Flush, ServerSession};
+use std::sync::Arc;
+
+impl Conversation {
+    /// Does the client match a list? Failed look-ups are "no": nothing is granted on an unreadable table.
+    async fn client_matches(&mut self, pick: impl Fn(&crate::daemon::site::Service) -> &MatchList) -> bool {
+        let service = Arc::clone(&self.service);
+        let list = pick(&service);
+        if list.is_empty() {
+            return false;
+        }
+        self.matches(list).await
+    }
+
+    async fn matches(&mut self, list: &MatchList) -> bool {
+        loop {
+            let name = self.client.name.as_ref().map_or_else(|| Arc::from("unknown"), |n| Arc::clone(&n.name));
+            let matched = {
+                let mut ask = Ask { ledger: &mut self.ledger, world: &mut self.answerer };
+                list.matches_host(&name, self.client.address, &mut ask)
+            };
+            match matched {
+                Ok(Matched::Yes) => return true,
+                Ok(Matched::No) => return false,
+                Ok(Matched::Failed(reason)) => {
+                    self.client.line(format!("warning: {}: {reason}", ServerSession::CLIENT));
+                    return false;
+                }
+                Err(Suspend) => self.answer_pending().await,
+            }
+        }
+    }
+
+    /// What this client may do (XCLIENT, XFORWARD, bare newlines…) and which EHLO keywords it is not shown.
+    pub(super) async fn authorise(&mut self) -> Authorised {
+        let site = Arc::clone(&self.service);
+        // Lists with host names have to wait for the client's name.
+        if [
+            &site.authorisation.xclient,
+            &site.authorisation.xforward,
+            &site.authorisation.verp,
+            &site.authorisation.bare_newline,
+        ]
+        .iter()
+        .any(|list| list.needs_name())
+        {
+            self.client.settle().await;
+        }
+        let xclient = self.client_matches(|s| &s.authorisation.xclient).await;
+        Authorised {
+            xclient,
+            xforward: self.client_matches(|s| &s.authorisation.xforward).await,
+            verp: self.client_matches(|s| &s.authorisation.verp).await,
+            bare_newline_exempt: self.client_matches(|s| &s.authorisation.bare_newline).await,
+            event_limit_exempt: xclient,
+            discard_ehlo_keywords: self.discarded_keywords(),
+        }
+    }
+
+    fn discarded_keywords(&mut self) -> EhloKeywords {
+        let service = Arc::clone(&self.service);
+        let key = self.client.address.map_or_else(|| "unknown".to_owned(), |a| a.to_string());
+        let text = match self.first_value(&service.session_maps.discard_keywords, &key) {
+            Ok(Some(text)) => text.to_string(),
+            Ok(None) => service.parameters.get("smtpd_discard_ehlo_keywords"),
+            Err(()) => String::new(),
+        };
+        EhloKeywords::parse(&text).0
+    }
+
+    /// The first value of a key in a list of tables.
+    fn first_value(&mut self, tables: &[u32], key: &str) -> Result<Option<Arc<str>>, ()> {
+        for id in tables {
+            match self.site.tables.lookup(*id, key) {
+                Ok(None) => {}
+                Ok(found) => return Ok(found),
+                Err(error) => {
+                    self.client.line(format!("warning: {error}"));
+                    return Err(());
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// `smtpd_command_filter`: another line in place of this one.
+    pub(super) fn filter_command(&mut self, line: &[u8]) -> Result<Option<Vec<u8>>, ()> {
+        let service = Arc::clone(&self.service);
+        let text = String::from_utf8_lossy(line).into_owned();
+        let found = self.first_value(&service.session_maps.command_filter, &text)?;
+        if let Some(new) = &found {
+            self.client.line(format!("{}: replacing command \"{text}\" with \"{new}\"", ServerSession::CLIENT));
+        }
+        Ok(found.map(|new| new.as_bytes().to_vec()))
+    }
+
+    /// `smtpd_forbidden_commands` has tables of its own.
+    pub(super) fn matches_forbidden(&mut self, word: &str) -> bool {
+        let service = Arc::clone(&self.service);
+        // An unreadable table forbids nothing here: the command is unknown anyway.
+        matches!(self.first_value(&service.session_maps.forbidden_commands, word), Ok(Some(_)))
+    }
+
+    /// A refusal on its way out: filter, then footer (evaluation.md §11).
+    pub(super) async fn finish_reply(&mut self, text: String) -> String {
+        let service = Arc::clone(&self.service);
+        let mut reply = text;
+        if let Ok(Some(new)) = self.first_value(&service.session_maps.reject_filter, &reply) {
+            if valid_reply(&new) {
+                let id = self.transaction.queue_id().map_or_else(|| "NOQUEUE".to_owned(), |id| id.to_string());
+                self.client.line(format!("{id}: reply filter in: {reply}"));
+                self.client.line(format!("{id}: reply filter out: {new}"));
+                reply = new.to_string();
+            } else {
+                self.client.line(format!("warning: ignoring invalid reject filter result: {new}"));
+            }
+        }
+        let template = match self.first_value(&service.session_maps.reject_footer, &reply) {
+            Ok(Some(template)) => template.to_string(),
+            _ => service.session_maps.footer.clone(),
+        };
+        if template.is_empty() {
+            return reply;
+        }
+        if template.contains("client") {
+            self.client.settle().await;
+        }
+        let mut facts = self.facts();
+        facts.recipient = self.session.recipients().last().map(|r| r.address.clone());
+        let localtime = clock::local_stamp(clock::unix_seconds());
+        let macros = Macros {
+            facts: &facts,
+            client: self.client.display(),
+            server_name: &service.my_hostname,
+            localtime: &localtime,
+            filter: &service.session_maps.expansion_filter,
+        };
+        match macros.expand(&template) {
+            Some(expanded) => footer::append(&reply, &expanded),
+            None => {
+                self.client.line(format!("warning: smtpd_reject_footer: syntax error in \"{template}\""));
+                reply
+            }
+        }
+    }
+
+    /// ETRN: deliver what waits for a domain that `fast_flush_domains` has.
+    pub(super) async fn flush_queue(&mut self) -> Flush {
+        let service = Arc::clone(&self.service);
+        let domain = self.session.etrn_domain().unwrap_or_default().to_owned();
+        loop {
+            let matched = {
+                let mut ask = Ask { ledger: &mut self.ledger, world: &mut self.answerer };
+                service.fast_flush_domains.matches(&domain, &mut ask)
+            };
+            match matched {
+                Ok(Matched::Yes) => {
+                    self.worker.deliver.flush();
+                    return Flush::Started;
+                }
+                Ok(Matched::No) => {
+                    self.client.line(format!("warning: reject: ETRN {domain}... from {}", ServerSession::CLIENT));
+                    return Flush::Unavailable;
+                }
+                Ok(Matched::Failed(reason)) => {
+                    self.client.line(format!("warning: {reason}"));
+                    return Flush::Failed;
+                }
+                Err(Suspend) => self.answer_pending().await,
+            }
+        }
+    }
+
+    /// XCLIENT: another client, as far as the attributes say.
+    pub(super) fn change_client(&mut self, identity: ClientIdentity) {
+        if let Some(address) = identity.address {
+            self.client.address = address;
+        }
+        if let Some(port) = identity.port {
+            self.client.port = port.unwrap_or(0);
+        }
+        let mut name = self.client.name.clone().unwrap_or_else(|| PeerName::unknown(PeerStatus::Permanent));
+        let status = |temporary: bool| if temporary { PeerStatus::Temporary } else { PeerStatus::Permanent };
+        if let Some(given) = identity.name {
+            match given {
+                Ok(given) => {
+                    name.name = given.as_str().into();
+                    name.name_status = PeerStatus::Ok;
+                    name.reverse = given.into();
+                    name.reverse_status = PeerStatus::Ok;
+                }
+                Err(temporary) => {
+                    name = PeerName::unknown(status(temporary));
+                }
+            }
+        }
+        if let Some(given) = identity.reverse_name {
+            match given {
+                Ok(given) => {
+                    name.reverse = given.into();
+                    name.reverse_status = PeerStatus::Ok;
+                }
+                Err(temporary) => {
+                    name.reverse = "unknown".into();
+                    name.reverse_status = status(temporary);
+                }
+            }
+        }
+        self.client.named(name);
+        if let Some(address) = identity.server_address {
+            self.server_address = address;
+        }
+        if let Some(port) = identity.server_port {
+            self.server_port = port.unwrap_or(0);
+        }
+        self.sasl =
+            identity.login.flatten().map(|username| Sasl { method: "XCLIENT".into(), username, sender: String::new() });
+        self.policy_state.reset_session();
+        self.ledger.clear();
+        self.ahead.clear();
+    }
+
+    /// Whose headers are ours to complete (`local_header_rewrite_clients`)?
+    pub(super) async fn is_local_rewrite(&mut self) -> bool {
+        let service = Arc::clone(&self.service);
+        for element in &service.rewrite_clients {
+            let local = match element {
+                RewriteClients::InetInterfaces => {
+                    self.client.address.is_some_and(|a| service.routing.is_own_address(a))
+                }
+                RewriteClients::MyNetworks(list) => {
+                    if list.needs_name() {
+                        self.client.settle().await;
+                    }
+                    self.matches(list).await
+                }
+                RewriteClients::SaslAuthenticated => self.sasl.is_some(),
+                RewriteClients::AddressMap(table) => {
+                    let key = self.client.address.map_or_else(|| "unknown".to_owned(), |a| a.to_string());
+                    matches!(self.first_value(&[*table], &key), Ok(Some(_)))
+                }
+            };
+            if local {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// May a filter's result be sent: 4xx or 5xx on each line, and an enhanced code of the same class.
+fn valid_reply(text: &str) -> bool {
+    !text.is_empty()
+        && text.split('\n').all(|line| {
+            let bytes = line.as_bytes();
+            let code = bytes.len() >= 4
+                && matches!(bytes[0], b'4' | b'5')
+                && bytes[1..3].iter().all(u8::is_ascii_digit)
+                && matches!(bytes[3], b' ' | b'-');
+            let class_fits = match bytes.get(4..6) {
+                Some([class @ b'0'..=b'9', b'.']) => *class == bytes[0],
+                _ => true,
+            };
+            code && class_fits
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::valid_reply;
+
+    #[test]
+    fn filter_results() {
+        assert!(valid_reply("521 5.7.1 bye"));
+        assert!(valid_reply("450 text"));
+        assert!(valid_reply("550-5.1.1 a\n550 5.1.1 b"));
+        for bad in ["", "250 ok", "55 x", "550x", "550 4.1.1 x", "5500"] {
+            assert!(!valid_reply(bad), "{bad}");
+        }
+    }
+}

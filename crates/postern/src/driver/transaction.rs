@@ -1,0 +1,362 @@
+//! One message: queue id, effects of access rules, content on its way through cleanup into the spool.
+
+use super::conversation::Conversation;
+use crate::clock;
+use message::cleanup::{Cleanup, MessageContext, RewriteContext, Verdict};
+use message::received::{ReceivedFacts, received_header};
+use message::recipients::{self, Expansion, InRecipient};
+use message::{Lookup, LookupFailed};
+use policy::{Effect, TableId};
+use queue::{Content, Envelope, LargeWriter, Message, Notify, QueueId, Recipient, Ret, SpoolError};
+use smtp::address::quote_local;
+use smtp::server::{Body, MessageEnd, ServerSession};
+use std::net::IpAddr;
+use std::sync::Arc;
+use tables::TableSet;
+use tokio::sync::oneshot;
+
+const WRITE_ERROR: &str = "451 4.3.0 Error: queue file write error";
+const NO_SPACE: &str = "452 4.3.1 Insufficient system storage";
+
+/// The message that a session is busy with.
+#[derive(Default)]
+pub struct Transaction {
+    id: Option<(QueueId, i64)>,
+    /// Effects of access rules, in order of firing.
+    pub effects: Vec<Effect>,
+    /// The headers are ours to complete (`local_header_rewrite_clients`).
+    pub local_rewrite: bool,
+    intake: Option<Box<Intake>>,
+}
+
+/// Content that has begun to arrive.
+struct Intake {
+    cleanup: Cleanup,
+    expansion: Expansion,
+    recipients: Vec<InRecipient>,
+    bcc: Vec<String>,
+    raw: Vec<u8>,
+    ready: Vec<u8>,
+    large: Option<LargeWriter>,
+    failed: Option<SpoolError>,
+}
+
+impl Transaction {
+    /// The queue id, once the message has one.
+    pub fn queue_id(&self) -> Option<QueueId> {
+        self.id.map(|(id, _)| id)
+    }
+
+    /// Drop everything; nothing of it was promised to anybody.
+    pub fn abandon(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Tables as cleanup asks them.
+struct CleanupTables<'a>(&'a TableSet);
+
+impl Lookup for CleanupTables<'_> {
+    fn find(&mut self, table: TableId, key: &str) -> Result<Option<Arc<str>>, LookupFailed> {
+        self.0.lookup(table.0, key).map_err(|error| LookupFailed(error.to_string().into()))
+    }
+}
+
+/// An address as headers show it.
+fn header_address(address: Option<IpAddr>) -> String {
+    match address {
+        Some(IpAddr::V6(v6)) => format!("IPv6:{v6}"),
+        Some(v4) => v4.to_string(),
+        None => "unknown".to_owned(),
+    }
+}
+
+impl Conversation {
+    /// The first recipient was accepted: a queue id, and the line that ties it to the client.
+    pub(super) fn open_message(&mut self) {
+        let now = i64::try_from(clock::unix_micros()).unwrap_or(i64::MAX);
+        let id = self.worker.ids.next(self.service.long_queue_ids, now);
+        self.transaction.id = Some((id, now));
+        let mut line = format!("{id}: client={}", ServerSession::CLIENT);
+        if let Some(sasl) = &self.sasl {
+            for (name, value) in [("method", &sasl.method), ("username", &sasl.username), ("sender", &sasl.sender)] {
+                if !value.is_empty() {
+                    line.push_str(&format!(", sasl_{name}={value}"));
+                }
+            }
+        }
+        if let Some(forwarded) = self.session.forwarded() {
+            if let Some(ident) = &forwarded.ident {
+                line.push_str(&format!(", orig_queue_id={ident}"));
+            }
+            if let Some(client) = forwarded.orig_client() {
+                line.push_str(&format!(", orig_client={client}"));
+            }
+        }
+        self.client.line(line);
+        self.session.opened(Ok(id.to_string()));
+    }
+
+    /// Take content from the session, through cleanup, towards the spool.
+    pub(super) fn take_content(&mut self) {
+        if self.transaction.intake.is_none() {
+            let intake = self.begin_intake();
+            self.transaction.intake = Some(Box::new(intake));
+        }
+        let Some(intake) = self.transaction.intake.as_mut() else { return };
+        intake.raw.clear();
+        self.session.take_content(&mut intake.raw);
+        if intake.failed.is_some() || intake.cleanup.is_stopped() {
+            return;
+        }
+        let mut tables = CleanupTables(&self.site.tables);
+        intake.cleanup.feed(&intake.raw, &mut tables, &mut intake.ready);
+        if intake.ready.len() <= queue::INLINE_LIMIT && intake.large.is_none() {
+            return;
+        }
+        let Some((id, _)) = self.transaction.id else { return };
+        if intake.large.is_none() {
+            match self.worker.spool.large_writer(id) {
+                Ok(writer) => intake.large = Some(writer),
+                Err(error) => intake.failed = Some(error),
+            }
+        }
+        if let Some(writer) = &mut intake.large
+            && let Err(error) = writer.write(&intake.ready)
+        {
+            intake.failed = Some(error);
+        }
+        intake.ready.clear();
+    }
+
+    fn begin_intake(&mut self) -> Intake {
+        let recipients: Vec<InRecipient> = self
+            .session
+            .recipients()
+            .iter()
+            .map(|r| InRecipient {
+                address: r.address.clone(),
+                notify: notify_in(r.notify),
+                orcpt: r.orcpt.clone().unwrap_or_default(),
+            })
+            .collect();
+        let bcc: Vec<String> = self
+            .transaction
+            .effects
+            .iter()
+            .filter_map(|e| if let Effect::Bcc(address) = e { Some(address.clone()) } else { None })
+            .collect();
+        let (id, _) = self.transaction.id.unwrap_or_else(|| (QueueId::new(false, 0, 0), 0));
+        let config = Arc::clone(&self.service.cleanup);
+        let envelope = recipients::Envelope {
+            queue_id: id.as_str(),
+            sender: self.session.sender().unwrap_or_default(),
+            recipients: &recipients,
+            bcc: &bcc,
+            mappings: self.service.address_mappings,
+        };
+        let mut tables = CleanupTables(&self.site.tables);
+        let mut expansion = recipients::expand(&config, &envelope, &mut tables);
+        let cleanup = Cleanup::new(config, self.message_context(id, &mut expansion));
+        Intake { cleanup, expansion, recipients, bcc, raw: Vec::new(), ready: Vec::new(), large: None, failed: None }
+    }
+
+    fn message_context(&self, id: QueueId, expansion: &mut Expansion) -> MessageContext {
+        let now = clock::timestamp(clock::unix_seconds());
+        let session = &self.session;
+        let protocol = session.protocol();
+        let accepted = session.recipients();
+        let name = self.client.name.as_ref().map_or("unknown", |n| &n.name);
+        let recipient = (accepted.len() == 1).then(|| quote_local(&accepted[0].address).into_owned());
+        let received = received_header(&ReceivedFacts {
+            helo: session.helo_name(),
+            client_name: name,
+            client_address: &header_address(self.client.address),
+            protocol,
+            smtputf8: session.mail_options().smtputf8,
+            encrypted: false,
+            authenticated: self.sasl.is_some(),
+            tls: None,
+            sasl_username: self
+                .sasl
+                .as_ref()
+                .filter(|_| self.service.sasl_authenticated_header)
+                .map(|s| s.username.as_str()),
+            my_hostname: &self.service.my_hostname,
+            mail_name: &self.service.mail_name,
+            queue_id: Some(id.as_str()),
+            recipient: recipient.as_deref(),
+            time: &now,
+            hide_client_session: self.service.hide_client_session,
+        });
+        let effects = &self.transaction.effects;
+        MessageContext {
+            queue_id: id.to_string(),
+            now,
+            origin: self.client.display().to_owned(),
+            sender: expansion.sender.clone(),
+            last_recipient: expansion.last_recipient.clone(),
+            protocol: Some(protocol.to_owned()),
+            helo: session.helo_name().map(str::to_owned),
+            rewrite: if self.transaction.local_rewrite { RewriteContext::Local } else { RewriteContext::Remote },
+            prepended: effects
+                .iter()
+                .filter_map(|e| if let Effect::Prepend(header) = e { Some(header.clone()) } else { None })
+                .collect(),
+            received: session.forwarded().is_none().then_some(received),
+            checks: self.service.header_body_checks,
+            mappings: self.service.address_mappings,
+            effects: effects.iter().filter(|e| !matches!(e, Effect::Prepend(_) | Effect::Bcc(_))).cloned().collect(),
+            refusal: expansion.refusal.clone(),
+        }
+    }
+
+    /// The whole content is here: on stable storage with it, then the 250.
+    pub(super) async fn commit(&mut self) -> MessageEnd {
+        self.client.settle().await;
+        if self.transaction.intake.is_none() {
+            // Not a single byte of content: the headers of ours are there all the same.
+            let intake = self.begin_intake();
+            self.transaction.intake = Some(Box::new(intake));
+        }
+        let id = self.transaction.id;
+        let (Some(intake), Some((id, arrival))) = (self.transaction.intake.take(), id) else {
+            return MessageEnd::Refused(WRITE_ERROR.to_owned());
+        };
+        let end = self.store(*intake, id, arrival).await;
+        self.transaction.abandon();
+        self.ledger.clear();
+        end
+    }
+
+    async fn store(&mut self, intake: Intake, id: QueueId, arrival: i64) -> MessageEnd {
+        let Intake { cleanup, mut expansion, recipients, bcc, mut ready, mut large, failed, .. } = intake;
+        let mut tables = CleanupTables(&self.site.tables);
+        let finished = cleanup.finish(&mut tables, &mut ready);
+        let envelope = recipients::Envelope {
+            queue_id: id.as_str(),
+            sender: self.session.sender().unwrap_or_default(),
+            recipients: &recipients,
+            bcc: &bcc,
+            mappings: self.service.address_mappings,
+        };
+        let logged = expansion.log.len();
+        expansion.complete(&self.service.cleanup, &envelope, &finished.effects, &mut tables);
+        let (before, after) = expansion.log.split_at(logged);
+        for line in before.iter().chain(&finished.log).chain(after) {
+            self.worker.log.line(&self.service.cleanup_tag, &line.text);
+        }
+        if let Verdict::Refuse(reply) = finished.verdict {
+            return MessageEnd::Refused(reply);
+        }
+        if let Some(reply) = expansion.refusal.take() {
+            return MessageEnd::Refused(reply);
+        }
+        if finished.effects.discard {
+            return MessageEnd::Queued;
+        }
+        if let Some(error) = failed {
+            return self.storage_failure(id, &error);
+        }
+        let size = large.as_ref().map_or(0, LargeWriter::len) + ready.len() as u64;
+        let content = match large.take() {
+            None if ready.len() <= queue::INLINE_LIMIT => Content::Memory(ready.into()),
+            writer => {
+                let writer = writer.map_or_else(|| self.worker.spool.large_writer(id), Ok);
+                match writer.and_then(|mut w| w.write(&ready).and_then(|()| w.seal())) {
+                    Ok(content) => content,
+                    Err(error) => return self.storage_failure(id, &error),
+                }
+            }
+        };
+        let envelope = self.envelope(id, arrival, &expansion, &finished.effects, size);
+        let message = Message { envelope: Arc::new(envelope), content };
+        let (done, stored) = oneshot::channel();
+        self.worker.spool.submit(
+            message.clone(),
+            Box::new(move |result| {
+                // A session that is gone meanwhile changes nothing: the message is ours now.
+                let _ = done.send(result);
+            }),
+        );
+        match stored.await {
+            Ok(Ok(())) => {
+                self.worker.deliver.enqueue(message);
+                MessageEnd::Queued
+            }
+            Ok(Err(error)) => self.storage_failure(id, &error),
+            Err(_) => MessageEnd::Refused(WRITE_ERROR.to_owned()),
+        }
+    }
+
+    fn storage_failure(&mut self, id: QueueId, error: &SpoolError) -> MessageEnd {
+        self.worker.log.warning(&self.service.cleanup_tag, &format!("{id}: write queue file: {error}"));
+        MessageEnd::Refused(if matches!(error, SpoolError::NoSpace) { NO_SPACE } else { WRITE_ERROR }.to_owned())
+    }
+
+    fn envelope(
+        &self,
+        id: QueueId,
+        arrival: i64,
+        expansion: &Expansion,
+        effects: &message::cleanup::Effects,
+        size: u64,
+    ) -> Envelope {
+        let options = self.session.mail_options();
+        let mut envelope = Envelope::new(id, arrival, expansion.sender.clone());
+        envelope.recipients = expansion
+            .recipients
+            .iter()
+            .map(|out| {
+                let mut recipient = Recipient::new(out.address.clone());
+                recipient.orig_to = Some(out.orig_to.clone()).filter(|o| !o.is_empty() && *o != out.address);
+                recipient.notify = notify_out(out.notify);
+                recipient.orcpt = Some(out.orcpt.clone()).filter(|o| !o.is_empty());
+                recipient
+            })
+            .collect();
+        envelope.client = queue::Client {
+            name: self.client.name.as_ref().map_or_else(String::new, |n| n.name.to_string()),
+            address: self.client.address,
+            port: self.client.port,
+            helo: self.session.helo_name().unwrap_or_default().to_owned(),
+            protocol: self.session.protocol().to_owned(),
+            sasl_method: self.sasl.as_ref().map_or_else(String::new, |s| s.method.clone()),
+            sasl_username: self.sasl.as_ref().map_or_else(String::new, |s| s.username.clone()),
+            sasl_sender: self.sasl.as_ref().map_or_else(String::new, |s| s.sender.clone()),
+        };
+        envelope.hold = effects.hold;
+        envelope.content_filter =
+            effects.filter.clone().or_else(|| Some(self.service.content_filter.clone()).filter(|f| !f.is_empty()));
+        envelope.smtputf8 = options.smtputf8;
+        envelope.body8bit = options.body == Body::EightBitMime || effects.eight_bit;
+        envelope.ret = options.ret.map(|ret| match ret {
+            smtp::server::Ret::Full => Ret::Full,
+            smtp::server::Ret::Headers => Ret::Headers,
+        });
+        envelope.envid = options.envid.clone();
+        envelope.size = size;
+        envelope.verp = options.verp.clone();
+        envelope
+    }
+}
+
+fn notify_in(given: smtp::server::Notify) -> recipients::Notify {
+    use smtp::server::Notify;
+    recipients::Notify {
+        never: given.contains(Notify::NEVER),
+        success: given.contains(Notify::SUCCESS),
+        failure: given.contains(Notify::FAILURE),
+        delay: given.contains(Notify::DELAY),
+    }
+}
+
+fn notify_out(given: recipients::Notify) -> Notify {
+    let bits = [
+        (given.never, Notify::NEVER),
+        (given.success, Notify::SUCCESS),
+        (given.failure, Notify::FAILURE),
+        (given.delay, Notify::DELAY),
+    ];
+    bits.into_iter().filter(|(set, _)| *set).fold(Notify::default(), |all, (_, bit)| all.with(bit))
+}
