@@ -32,33 +32,49 @@ pub(crate) fn expand(text: &str, lookup: &Lookup<'_>) -> Result<String, MacroErr
     Ok(expansion.out)
 }
 
-/// Calls `found` for every name that the text refers to, in every branch. The first error ends it.
-pub(crate) fn scan(text: &str, found: &mut dyn FnMut(&str)) -> Result<(), MacroError> {
-    let mut rest = text;
-    while let Some((token, after)) = next_token(rest, text)? {
-        rest = after;
-        match token {
-            Token::Text(_) => {}
-            Token::Name(name) => found(name),
-            Token::Group(content) => scan_expression(&parse_expression(content, text)?, found)?,
-        }
-    }
-    Ok(())
+/// Calls `found` for every name that the text refers to, in every branch. What is in error is skipped, and told.
+pub(crate) fn scan(text: &str, found: &mut dyn FnMut(&str)) -> Vec<MacroError> {
+    let mut errors = Vec::new();
+    scan_text(text, found, &mut errors);
+    errors
 }
 
-fn scan_expression(expression: &Expression<'_>, found: &mut dyn FnMut(&str)) -> Result<(), MacroError> {
+fn scan_text(text: &str, found: &mut dyn FnMut(&str), errors: &mut Vec<MacroError>) {
+    let mut rest = text;
+    loop {
+        match next_token(rest, text) {
+            Ok(None) => return,
+            Ok(Some((token, after))) => {
+                rest = after;
+                match token {
+                    Token::Text(_) => {}
+                    Token::Name(name) => found(name),
+                    Token::Group(content) => match parse_expression(content, text) {
+                        Ok(expression) => scan_expression(&expression, found, errors),
+                        Err(error) => errors.push(error),
+                    },
+                }
+            }
+            Err(error) => {
+                errors.push(error);
+                return;
+            }
+        }
+    }
+}
+
+fn scan_expression(expression: &Expression<'_>, found: &mut dyn FnMut(&str), errors: &mut Vec<MacroError>) {
     match expression.subject {
         Subject::Name(name) => found(name),
         Subject::Relation { left, right, .. } => {
-            scan(left, found)?;
-            scan(right, found)?;
+            scan_text(left, found, errors);
+            scan_text(right, found, errors);
         }
-        Subject::Function { text, .. } => scan(text, found)?,
+        Subject::Function { text, .. } => scan_text(text, found, errors),
     }
     for branch in [expression.then, expression.otherwise].into_iter().flatten() {
-        scan(branch, found)?;
+        scan_text(branch, found, errors);
     }
-    Ok(())
 }
 
 enum Token<'a> {
@@ -460,8 +476,11 @@ mod tests {
     #[test]
     fn names_are_found_in_every_branch() {
         let mut found = Vec::new();
-        let result = scan("$a ${b?$c} ${{$d} == {$e} ? {$f} : {$g}} $$h", &mut |name| found.push(name.to_owned()));
-        assert_eq!(result, Ok(()));
-        assert_eq!(found, ["a", "b", "c", "d", "e", "f", "g"]);
+        let result = scan("$a ${b?$c} ${{$d} == {$e} ? {$f} : {$g}} $$h ${x y} ${i?$}$j", &mut |name| {
+            found.push(name.to_owned());
+        });
+        let errors: Vec<_> = result.into_iter().map(|error| error.0).collect();
+        assert_eq!(errors, ["attribute name syntax error at: \"...x>>> y\"", "empty macro name: \"$\""]);
+        assert_eq!(found, ["a", "b", "c", "d", "e", "f", "g", "i", "j"]);
     }
 }

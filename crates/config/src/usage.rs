@@ -298,11 +298,8 @@ impl Usage {
 
     fn names_in(&mut self, parameter: &str, value: &str, names: &mut Vec<String>) {
         let raw = registry::find(parameter).is_some_and(|p| p.kind == Kind::RawString);
-        if !raw
-            && value.contains('$')
-            && let Err(error) = expand::scan(value, &mut |name| names.push(name.to_owned()))
-        {
-            self.malformed.push(error);
+        if !raw && value.contains('$') {
+            self.malformed.extend(expand::scan(value, &mut |name| names.push(name.to_owned())));
         }
     }
 
