@@ -24,19 +24,21 @@ fn main() {
         let loaded = start.elapsed();
         assert!(diagnostics.is_empty(), "{diagnostics:?}");
         println!("{spec:9} loaded in {loaded:?}");
-        measure(&set, "hit", |n| match spec {
+        let hit = |n: usize| match spec {
             "cidr:c" => format!("10.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255),
             _ => format!("user{n}@example{}.com", n % 97),
-        });
-        measure(&set, "miss", |n| {
+        };
+        measure(&set, "hit", 20_000, hit);
+        measure(&set, "hit, few keys", 200, hit);
+        measure(&set, "miss", 20_000, |n| {
             if spec == "cidr:c" { format!("11.0.{}.1", n % 256) } else { format!("other{n}@example.net") }
         });
     }
     let _ = std::fs::remove_dir_all(directory);
 }
 
-fn measure(set: &TableSet, what: &str, key: impl Fn(usize) -> String) {
-    let keys: Vec<String> = (0..20_000).map(|n| key(n * 7919 % ENTRIES)).collect();
+fn measure(set: &TableSet, what: &str, keys: usize, key: impl Fn(usize) -> String) {
+    let keys: Vec<String> = (0..keys).map(|n| key(n * 7919 % ENTRIES)).collect();
     let start = Instant::now();
     for key in keys.iter().cycle().take(200_000) {
         let _ = black_box(set.lookup(0, black_box(key)));

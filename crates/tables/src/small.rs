@@ -11,7 +11,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-type Result3 = Result<Option<Arc<str>>, LookupError>;
+type Tables = Vec<Arc<dyn Table>>;
+type Found = Result<Option<Arc<str>>, LookupError>;
 
 fn syntax(options: &OpenOptions, message: String) -> OpenFailure {
     let help = "balance the braces, and separate the members by commas or blanks";
@@ -25,7 +26,7 @@ struct Inline {
 }
 
 impl Table for Inline {
-    fn get(&self, key: &str) -> Result3 {
+    fn get(&self, key: &str) -> Found {
         Ok(self.entries.get(fold_if(self.fold, key).as_ref()).cloned())
     }
 }
@@ -62,7 +63,7 @@ fn name_value(member: &str) -> Result<(&str, &str), String> {
 struct Constant(Arc<str>);
 
 impl Table for Constant {
-    fn get(&self, _key: &str) -> Result3 {
+    fn get(&self, _key: &str) -> Found {
         Ok(Some(self.0.clone()))
     }
 }
@@ -84,7 +85,7 @@ struct Random {
 }
 
 impl Table for Random {
-    fn get(&self, _key: &str) -> Result3 {
+    fn get(&self, _key: &str) -> Found {
         // A keyed hash of a counter: unpredictable enough for sharing load, which is all this table is for.
         let number = self.seed.hash_one(self.turn.fetch_add(1, Ordering::Relaxed));
         let at = number % self.values.len().max(1) as u64;
@@ -108,7 +109,7 @@ impl Fail {
 }
 
 impl Table for Fail {
-    fn get(&self, _key: &str) -> Result3 {
+    fn get(&self, _key: &str) -> Found {
         Err(self.0.clone())
     }
 }
@@ -119,7 +120,7 @@ pub(crate) struct Environ {
 }
 
 impl Table for Environ {
-    fn get(&self, key: &str) -> Result3 {
+    fn get(&self, key: &str) -> Found {
         let key = fold_if(self.fold, key);
         if key.is_empty() || key.contains(['=', '\0']) {
             return Ok(None);
@@ -162,16 +163,16 @@ struct Bag {
     files: Vec<crate::WatchedFile>,
 }
 
-fn compound(members: Vec<Opened>, bag: Bag, build: fn(Vec<Arc<dyn Table>>) -> Arc<dyn Table>) -> Opened {
+fn compound(members: Vec<Opened>, bag: Bag, build: fn(Tables) -> Arc<dyn Table>) -> Opened {
     let tables = members.into_iter().map(|member| member.table).collect();
     Opened { table: build(tables), warnings: bag.diagnostics, files: bag.files }
 }
 
 /// `unionmap:{t1:n1, t2:n2}`: all results found, joined by commas.
-struct Union(Vec<Arc<dyn Table>>);
+struct Union(Tables);
 
 impl Table for Union {
-    fn get(&self, key: &str) -> Result3 {
+    fn get(&self, key: &str) -> Found {
         let mut joined: Option<Arc<str>> = None;
         for table in &self.0 {
             let Some(value) = table.get(key)? else { continue };
@@ -194,10 +195,10 @@ pub(crate) fn unionmap(spec: &TableSpec<'_>, options: &OpenOptions, depth: usize
 }
 
 /// `pipemap:{t1:n1, t2:n2}`: the result of one is the key of the next.
-struct Pipe(Vec<Arc<dyn Table>>);
+struct Pipe(Tables);
 
 impl Table for Pipe {
-    fn get(&self, key: &str) -> Result3 {
+    fn get(&self, key: &str) -> Found {
         let mut value: Arc<str> = key.into();
         for table in &self.0 {
             match table.get(&value)? {
@@ -241,7 +242,7 @@ struct Debug {
 }
 
 impl Table for Debug {
-    fn get(&self, key: &str) -> Result3 {
+    fn get(&self, key: &str) -> Found {
         let result = self.table.get(key);
         let (name, key) = (&self.name, fold(key));
         match &result {
