@@ -10,6 +10,7 @@ use crate::refusal::Refusal;
 use crate::step::Step;
 use crate::subject::Subject;
 use smtp::server::Moment;
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -34,6 +35,19 @@ pub(crate) struct Context<'a, 'b> {
     pub held: bool,
     /// How many sleeps were passed.
     pub sleeps: u32,
+    /// Addresses resolved earlier in this evaluation.
+    pub resolved: &'a RefCell<ResolvedAddresses>,
+}
+
+/// What sender and address resolved to; the facts of one evaluation have two addresses at most.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ResolvedAddresses(Vec<(String, String, Arc<Resolved>)>);
+
+impl ResolvedAddresses {
+    fn get(&self, sender: &str, address: &str) -> Option<Arc<Resolved>> {
+        let found = self.0.iter().find(|(by, of, _)| by == sender && of == address);
+        found.map(|(_, _, resolved)| resolved.clone())
+    }
 }
 
 /// Postfix's words for a failed query.
@@ -118,8 +132,17 @@ impl Context<'_, '_> {
     }
 
     /// Resolve an address; failures become the 451 they are answered with.
-    pub fn resolve(&mut self, sender: &str, address: &str) -> Result<Result<Resolved, Step>, Suspend> {
-        let resolved = self.plan.routing.resolve(sender, address, self.ask)?;
+    pub fn resolve(&mut self, sender: &str, address: &str) -> Result<Result<Arc<Resolved>, Step>, Suspend> {
+        let known = self.resolved.borrow().get(sender, address);
+        let resolved = match known {
+            Some(resolved) => resolved,
+            None => {
+                let resolved = Arc::new(self.plan.routing.resolve(sender, address, self.ask)?);
+                let entry = (sender.to_owned(), address.to_owned(), resolved.clone());
+                self.resolved.borrow_mut().0.push(entry);
+                resolved
+            }
+        };
         for warning in &resolved.warnings {
             self.log.push(LogEntry::Warning(warning.clone()));
         }

@@ -99,9 +99,10 @@ pub struct Decision {
     pub rejection: Option<Rejection>,
     /// Close without a reply (access(5) HANGUP).
     pub hang_up: bool,
-    /// Effects, in order of firing.
+    /// Effects, in order of firing. They hold for the message even if this recipient is refused; only a refused MAIL
+    /// or the end of the transaction drops them.
     pub effects: Vec<Effect>,
-    /// Log entries, in order.
+    /// Log entries, in order, the `reject` line included.
     pub log: Vec<LogEntry>,
     /// Why.
     pub trace: Trace,

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 /// The parameters of one service, expanded, with defaults filled in.
 pub trait Settings {
     /// The value of a parameter, after `$name` expansion; empty when there is neither a value nor a default.
+    /// Parameters that postconf(5) does not expand (`default_rbl_reply`, `smtpd_expansion_filter`) arrive as written.
     fn get(&self, name: &str) -> String;
 
     /// Where the value was written; `None` for a built-in default.

@@ -10,7 +10,7 @@ mod tests;
 
 pub use speculation::speculate;
 
-use crate::context::Context;
+use crate::context::{Context, ResolvedAddresses};
 use crate::decision::{Decision, Effect, ErrorClass, LogEntry, Outcome, Rejection, TraceStep};
 use crate::facts::Facts;
 use crate::plan::Plan;
@@ -23,6 +23,7 @@ use crate::subject::Subject;
 use element::{check_item, log_permit, warn_of_ignored};
 use phase::{Phase, bad_address, phases};
 use smtp::server::Moment;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 /// How deep classes and table entries may refer to others.
@@ -70,6 +71,7 @@ pub struct Evaluation {
     sender_checked: bool,
     recipient_checked: bool,
     sleeps: u32,
+    resolved: RefCell<ResolvedAddresses>,
     decision: Decision,
     over: bool,
 }
@@ -91,6 +93,7 @@ impl Evaluation {
             sender_checked: false,
             recipient_checked: false,
             sleeps: 0,
+            resolved: RefCell::default(),
             decision: Decision::default(),
             over: false,
         }
@@ -255,7 +258,7 @@ impl Evaluation {
     }
 
     fn context<'a, 'b>(
-        &self,
+        &'a self,
         plan: &'a Plan,
         facts: &'a Facts,
         ask: &'a mut Ask<'b>,
@@ -275,6 +278,7 @@ impl Evaluation {
             effects: out.effects,
             held: out.held,
             sleeps: self.sleeps,
+            resolved: &self.resolved,
         }
     }
 
