@@ -165,15 +165,12 @@ impl Conversation {
                 self.open_message();
             }
             Event::Recipient => {}
-            Event::Content => self.take_content(),
+            Event::Content => self.take_content().await,
             Event::Commit => {
                 let end = self.commit().await;
                 self.session.committed(end);
             }
-            Event::Abort => {
-                self.transaction.abandon();
-                self.ledger.clear();
-            }
+            Event::Abort => self.forget_transaction(),
             Event::FilterCommand(line) => {
                 let filtered = self.filter_command(&line);
                 self.session.filtered(filtered);
@@ -183,7 +180,7 @@ impl Conversation {
                 self.session.finish_reply(&reply);
             }
             Event::ClientChanged(identity) => {
-                self.change_client(identity);
+                self.change_client(identity).await;
                 let authorised = self.authorise().await;
                 self.session.client_changed_done(authorised);
                 self.ask_ahead(&[Input::Client], Moment::Connect);
@@ -210,6 +207,8 @@ impl Conversation {
     /// New facts are known: ask ahead what depends on them.
     fn before_decision(&mut self, moment: Moment) {
         if moment == Moment::Mail {
+            // RSET before any recipient was accepted leaves nothing to abort, but effects of refused ones.
+            self.forget_transaction();
             self.ask_ahead(&[Input::Helo, Input::Sender], moment);
         }
     }

@@ -179,7 +179,9 @@ impl Conversation {
     }
 
     /// XCLIENT: another client, as far as the attributes say.
-    pub(super) fn change_client(&mut self, identity: ClientIdentity) {
+    pub(super) async fn change_client(&mut self, identity: ClientIdentity) {
+        // Lines about the client as it was are still to be written under its own name.
+        self.client.settle().await;
         if let Some(address) = identity.address {
             self.client.address = address;
         }

@@ -98,8 +98,10 @@ impl Conversation {
     }
 
     /// Take content from the session, through cleanup, towards the spool.
-    pub(super) fn take_content(&mut self) {
+    pub(super) async fn take_content(&mut self) {
         if self.transaction.intake.is_none() {
+            // Our Received header has the client's name.
+            self.client.settle().await;
             let intake = self.begin_intake();
             self.transaction.intake = Some(Box::new(intake));
         }
@@ -203,7 +205,7 @@ impl Conversation {
                 .iter()
                 .filter_map(|e| if let Effect::Prepend(header) = e { Some(header.clone()) } else { None })
                 .collect(),
-            received: session.forwarded().is_none().then_some(received),
+            received: Some(received),
             checks: self.service.header_body_checks,
             mappings: self.service.address_mappings,
             effects: effects.iter().filter(|e| !matches!(e, Effect::Prepend(_) | Effect::Bcc(_))).cloned().collect(),
@@ -224,9 +226,15 @@ impl Conversation {
             return MessageEnd::Refused(WRITE_ERROR.to_owned());
         };
         let end = self.store(*intake, id, arrival).await;
-        self.transaction.abandon();
-        self.ledger.clear();
+        self.forget_transaction();
         end
+    }
+
+    /// The next message begins with a clean slate, whatever became of the last one.
+    pub(super) fn forget_transaction(&mut self) {
+        self.transaction.abandon();
+        self.policy_state.reset_transaction();
+        self.ledger.clear();
     }
 
     async fn store(&mut self, intake: Intake, id: QueueId, arrival: i64) -> MessageEnd {
