@@ -49,7 +49,7 @@ impl PeerName {
 /// Who connected.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// Address; `None` prints as `unknown` (XCLIENT ADDR=[UNAVAILABLE]). IPv4-mapped addresses arrive as IPv4.
+    /// Address; `None` prints as `unknown` (XCLIENT `ADDR=[UNAVAILABLE]`). IPv4-mapped addresses arrive as IPv4.
     pub address: Option<IpAddr>,
     /// Port; 0 when unknown.
     pub port: u16,
