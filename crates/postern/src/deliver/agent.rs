@@ -98,8 +98,6 @@ pub(super) struct Connection {
     /// `name[address]:port`.
     pub relay: String,
     pub uses: u32,
-    /// Since when, on the program's clock.
-    pub since: u64,
 }
 
 pub(super) enum Stream {

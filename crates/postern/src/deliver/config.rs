@@ -77,7 +77,6 @@ pub(super) struct SmtpSettings {
     pub only_family: Option<bool>,
     pub bind_address: Option<IpAddr>,
     pub bind_address6: Option<IpAddr>,
-    pub connection_cache_time: Duration,
     pub defer_if_no_mx_address: bool,
     pub host_lookup_dns: bool,
     pub client: Arc<smtp::client::ClientSettings>,
@@ -96,8 +95,6 @@ pub(super) struct LocalSettings {
     pub recipient_delimiter: String,
     /// `myhostname`, for Maildir file names.
     pub myhostname: String,
-    /// `alias_maps` that are tables we can read.
-    pub alias_maps: Vec<TableId>,
     /// `mailbox_size_limit`.
     pub size_limit: u64,
 }
@@ -232,7 +229,7 @@ impl Agent {
         let agent = match service.command.as_str() {
             "smtp" => Agent::Smtp(Box::new(SmtpSettings::compile(p, false, problems))),
             "lmtp" => Agent::Smtp(Box::new(SmtpSettings::compile(p, true, problems))),
-            "local" => Agent::Local(LocalSettings::compile(p, registry)),
+            "local" => Agent::Local(LocalSettings::compile(p)),
             "virtual" => Agent::Virtual(VirtualSettings::compile(p, registry)),
             "discard" => Agent::Discard,
             "error" if service.name == "retry" => Agent::Retry,
@@ -309,7 +306,6 @@ impl SmtpSettings {
             only_family,
             bind_address: p.get(&name("bind_address")).parse().ok(),
             bind_address6: p.get(&name("bind_address6")).trim_matches(['[', ']']).parse().ok(),
-            connection_cache_time: time("connection_cache_time_limit"),
             defer_if_no_mx_address: p.bool(&name("defer_if_no_mx_address_found")),
             host_lookup_dns: words(&p.get(&name("host_lookup"))).any(|w| w == "dns"),
             client: Arc::new(client),
@@ -331,7 +327,6 @@ impl SmtpSettings {
             only_family: None,
             bind_address: None,
             bind_address6: None,
-            connection_cache_time: Duration::from_secs(2),
             defer_if_no_mx_address: false,
             host_lookup_dns: true,
             client: Arc::new(smtp::client::ClientSettings::new("mail.example.com", lmtp)),
@@ -351,7 +346,7 @@ pub(super) fn port_number(text: &str) -> Option<u16> {
 }
 
 impl LocalSettings {
-    fn compile(p: &Parameters, registry: &mut TableRegistry) -> Self {
+    fn compile(p: &Parameters) -> Self {
         let directory = p.get("mail_spool_directory");
         LocalSettings {
             spool_is_maildir: directory.ends_with('/'),
@@ -359,7 +354,6 @@ impl LocalSettings {
             home_mailbox: p.get("home_mailbox"),
             recipient_delimiter: p.get("recipient_delimiter"),
             myhostname: p.get("myhostname"),
-            alias_maps: tables(p, "alias_maps", registry),
             size_limit: u64::try_from(p.int("mailbox_size_limit")).unwrap_or(0),
         }
     }

@@ -48,7 +48,7 @@ enum Event {
     /// Recipients of a message were resolved.
     Routed(QueueId, Vec<(usize, Result<Route, Temporary>)>),
     /// A request was served. The worker waits for another one to the same destination.
-    Served(Request, Attempt, oneshot::Sender<Option<Request>>),
+    Served(Box<(Request, Attempt)>, oneshot::Sender<Option<Request>>),
     /// A report was stored, was not due, or could not be stored.
     Reported(QueueId, ReportKind, Result<Option<Message>, String>),
 }
@@ -194,7 +194,7 @@ impl Runner {
     fn told(&mut self, event: Event) {
         match event {
             Event::Routed(id, routes) => self.routed(id, routes),
-            Event::Served(request, attempt, next) => self.served(&request, &attempt, next),
+            Event::Served(served, next) => self.served(&served.0, &served.1, next),
             Event::Reported(id, kind, result) => self.reported(id, kind, result),
         }
     }
@@ -381,7 +381,7 @@ impl Runner {
                 let mut attempt = serve(&config, &surroundings, &request, &mut connection).await;
                 attempt.times.done = now();
                 let (next, answer) = oneshot::channel();
-                if events.send(Event::Served(request, attempt, next)).is_err() {
+                if events.send(Event::Served(Box::new((request, attempt)), next)).is_err() {
                     return;
                 }
                 current = answer.await.ok().flatten();

@@ -12,7 +12,6 @@ use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, UnixStream};
 
 /// Large content is read in pieces of this size; also a limit to what waits to be sent.
@@ -122,7 +121,7 @@ impl SmtpDelivery<'_> {
             let final_server = final_hop && (at + 1 == places.len() || exhausted);
             let peer = name.rsplit_once("]:").map_or(name.clone(), |(peer, _)| format!("{peer}]"));
             let session = ClientSession::new(self.settings.client.clone(), peer, clock::now_ms());
-            let mut connection = Connection { stream, session, relay: name.clone(), uses: 0, since: clock::now_ms() };
+            let mut connection = Connection { stream, session, relay: name.clone(), uses: 0 };
             match self.handshake(&mut connection, loops, hop).await {
                 Ok(()) => {
                     let kept = self.over(connection, attempt, final_server, last).await;
