@@ -25,7 +25,7 @@ pub struct ReportSettings {
     pub bounce_size_limit: u64,
     /// `double_bounce_sender`, without domain. Its mail gets no reports either.
     pub double_bounce_sender: String,
-    /// Renders a time (Unix microseconds) as in a `Date:` header, with the zone's name behind it.
+    /// Renders a time (Unix seconds) as in a `Date:` header, with the zone's name behind it.
     pub date: fn(i64) -> String,
 }
 
@@ -156,7 +156,7 @@ fn header(
     boundary: &str,
 ) {
     let ReportSettings { myhostname, myorigin, mail_name, .. } = settings;
-    let date = (settings.date)(now);
+    let date = (settings.date)(now.div_euclid(1_000_000));
     let stamp = text::stamp(now);
     let _ = write!(
         out,
@@ -236,7 +236,7 @@ fn delivery_status(
          Arrival-Date: {}\n",
         envelope.queue_id,
         text::one_line(&envelope.sender),
-        (settings.date)(envelope.arrival),
+        (settings.date)(envelope.arrival.div_euclid(1_000_000)),
         name = settings.mail_name,
     );
     for (recipient, status) in recipients {

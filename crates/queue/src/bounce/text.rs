@@ -71,9 +71,8 @@ pub(super) fn one_line(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Year, month, day, hour, minute, second of a time in UTC (Unix microseconds), and days since 1 January 1970.
-fn civil(micros: i64) -> (i64, u32, u32, u32, u32, u32, i64) {
-    let seconds = micros.div_euclid(1_000_000);
+/// Year, month, day, hour, minute, second of a time in UTC (Unix seconds), and days since 1 January 1970.
+fn civil(seconds: i64) -> (i64, u32, u32, u32, u32, u32, i64) {
     let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400) as u32);
     // Days to date, with years that begin in March (Howard Hinnant, "chrono-compatible low-level date algorithms").
     let z = days + 719_468;
@@ -88,19 +87,19 @@ fn civil(micros: i64) -> (i64, u32, u32, u32, u32, u32, i64) {
     (year, month, day, rest / 3600, rest / 60 % 60, rest % 60, days)
 }
 
-/// A time (Unix microseconds) as a `Date:` header has it, in UTC.
-pub fn utc_date(micros: i64) -> String {
+/// A time (Unix seconds) as a `Date:` header has it, in UTC.
+pub fn utc_date(unix: i64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let (year, month, day, hour, minute, second, days) = civil(micros);
+    let (year, month, day, hour, minute, second, days) = civil(unix);
     let weekday = DAYS[days.rem_euclid(7) as usize];
     let month = MONTHS[month as usize - 1];
     format!("{weekday}, {day:02} {month} {year} {hour:02}:{minute:02}:{second:02} +0000 (UTC)")
 }
 
-/// A time as Message-Ids have it.
+/// A time (Unix microseconds) as Message-Ids have it.
 pub(super) fn stamp(micros: i64) -> String {
-    let (year, month, day, hour, minute, second, _) = civil(micros);
+    let (year, month, day, hour, minute, second, _) = civil(micros.div_euclid(1_000_000));
     format!("{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}")
 }
 
@@ -138,7 +137,7 @@ mod tests {
             (1_795_351_586, "Sun, 22 Nov 2026 12:46:26 +0000 (UTC)"),
             (-1, "Wed, 31 Dec 1969 23:59:59 +0000 (UTC)"),
         ] {
-            assert_eq!(utc_date(seconds * 1_000_000), want);
+            assert_eq!(utc_date(seconds), want);
         }
         assert_eq!(stamp(1_795_351_586_999_999), "20261122124626");
     }
