@@ -19,7 +19,7 @@ use crate::tools::{give_to_mail_owner, mail_owner};
 use crate::{FixtureDns, Program, wait_until};
 
 /// A scenario may take that long in all.
-const LIMIT: Duration = Duration::from_secs(100);
+const LIMIT: Duration = Duration::from_secs(45);
 
 /// The program under test.
 #[derive(Clone, Debug)]
@@ -128,7 +128,7 @@ pub fn run(scenario: &Scenario, tools: &Tools, expected: usize) -> io::Result<Re
     write_configuration(scenario, &place, tools, &servers.dns)?;
     age_files(&place.etc())?;
     let mut program = match &tools.peer {
-        Peer::Postern(path) => Program::serve(path, &place.etc())?,
+        Peer::Postern(path) => serve(path, &place)?,
         Peer::Postfix => postfix::start(&place, &servers.dns)?,
     };
     let mut recording = Recording::default();
@@ -146,6 +146,14 @@ pub fn run(scenario: &Scenario, tools: &Tools, expected: usize) -> io::Result<Re
     *recording.get_mut(Section::Mail) = mail_section(&mail, |text| place.restore(text));
     *recording.get_mut(Section::Helper) = helper_section(scenario, &servers, &place);
     Ok(recording)
+}
+
+/// Look-ups are given up after a second, whatever this machine's resolv.conf says: the goldens were recorded so.
+fn serve(postern: &Path, place: &Place) -> io::Result<Program> {
+    let mut command = Command::new(postern);
+    command.arg("serve").arg("--config-dir").arg(place.etc());
+    command.env("TZ", "UTC").env("RES_OPTIONS", "timeout:1 attempts:1");
+    Program::start(&mut command, &place.root().join("output"))
 }
 
 fn hold_sessions(
