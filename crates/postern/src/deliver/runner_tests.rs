@@ -363,3 +363,18 @@ fn what_the_last_run_left_is_finished() {
     let lines = lab.until(": removed");
     assert_eq!(lines[1], "postfix/bounce: QID: sender non-delivery notification: QID");
 }
+
+#[test]
+fn a_refused_recipient_does_not_take_others_with_it() {
+    let (port, _told) = server(&[("RCPT TO:<bad", "550 5.1.1 no"), ("RCPT TO:<later", "450 4.2.1 later")]);
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let main_cf = format!("smtp_fallback_relay = [127.0.0.1]:{dead}\n");
+    let lab = Lab::new(vec![("a.example", format!("smtp:[127.0.0.1]:{port}"))], &main_cf);
+    lab.send("", &["later@a.example", "bad@a.example"]);
+    let lines = lab.until("no (in reply to RCPT TO command))");
+    let said = "host 127.0.0.1[127.0.0.1] said: 450 4.2.1 later (in reply to RCPT TO command)";
+    assert!(lines.contains(&format!("postfix/smtp: QID: {said}")), "{lines:#?}");
+    let refused = format!("connect to 127.0.0.1[127.0.0.1]:{dead}: Connection refused");
+    let deferred = "relay=none, delay=D, delays=D, dsn=4.4.1, status=deferred";
+    assert!(lines.contains(&format!("postfix/smtp: QID: to=<later@a.example>, {deferred} ({refused})")), "{lines:#?}");
+}

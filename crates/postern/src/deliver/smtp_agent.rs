@@ -304,7 +304,10 @@ impl SmtpDelivery<'_> {
             }
             Err(failure) => {
                 let outcome = Outcome::failed(&failure, &connection.relay, host);
-                *last = Some((failure, connection.relay.clone()));
+                // One recipient's refusal must not become the reason of others that wait for the next server.
+                if !failure.permanent {
+                    *last = Some((failure, connection.relay.clone()));
+                }
                 outcome
             }
         }
