@@ -230,7 +230,7 @@ impl SmtpDelivery<'_> {
         let fresh = connection.uses == 1;
         attempt.connected(connection.uses);
         let transaction = self.transaction(&open);
-        connection.session.start(clock::now_ms(), transaction);
+        connection.session.start(clock::now_ms(), &transaction);
         let mut reader = None;
         let mut finished = false;
         loop {

@@ -6,6 +6,7 @@
 
 mod capabilities;
 mod content;
+mod envelope;
 mod failure;
 mod reply;
 mod session;

@@ -4,10 +4,8 @@ use super::capabilities::Capabilities;
 use super::content::ContentEncoder;
 use super::failure::Failure;
 use super::reply::{ReplyReader, ServerReply};
-use super::{ClientSettings, Transaction};
-use crate::address::quote_local;
+use super::{ClientSettings, Transaction, envelope};
 use std::collections::VecDeque;
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,7 +64,6 @@ impl Expected {
 /// The transaction under way.
 #[derive(Debug)]
 struct Current {
-    transaction: Transaction,
     results: Vec<Option<Result<String, Failure>>>,
     accepted: Vec<usize>,
     /// MAIL was refused.
@@ -226,15 +223,15 @@ impl ClientSession {
     }
 
     /// Starts a transaction. Only after `Ready`.
-    pub fn start(&mut self, now: u64, transaction: Transaction) {
+    pub fn start(&mut self, now: u64, transaction: &Transaction) {
         if self.closed || self.current.is_some() {
             return;
         }
         self.progress = now;
         let count = transaction.recipients.len();
-        let problem = self.objection(&transaction);
+        let problem = self.objection(transaction);
+        let (mail, recipients) = envelope::commands(transaction, &self.capabilities);
         self.current = Some(Current {
-            transaction,
             results: vec![None; count],
             accepted: Vec::new(),
             refused: false,
@@ -248,7 +245,6 @@ impl ClientSession {
             self.send(Expected::Rset, "RSET".to_owned());
         }
         self.dirty = true;
-        let (mail, recipients) = self.envelope_commands();
         self.send(Expected::Mail, mail);
         for (index, command) in recipients.into_iter().enumerate() {
             self.send(Expected::Rcpt(index), command);
@@ -273,42 +269,6 @@ impl ClientSession {
             return Some(Failure::permanent("5.6.7", reason));
         }
         None
-    }
-
-    fn envelope_commands(&self) -> (String, Vec<String>) {
-        let Some(current) = &self.current else { return Default::default() };
-        let (t, offered) = (&current.transaction, &self.capabilities);
-        let mut mail = format!("MAIL FROM:<{}>", quote_local(&t.sender));
-        if offered.size.is_some() && t.size > 0 {
-            let _ = write!(mail, " SIZE={}", t.size);
-        }
-        if offered.eight_bit_mime && t.body8bit {
-            mail.push_str(" BODY=8BITMIME");
-        }
-        if offered.smtputf8 && t.smtputf8 {
-            mail.push_str(" SMTPUTF8");
-        }
-        if offered.dsn {
-            if let Some(ret) = t.ret {
-                let _ = write!(mail, " RET={ret}");
-            }
-            if let Some(envid) = &t.envid {
-                let _ = write!(mail, " ENVID={}", xtext(envid));
-            }
-        }
-        let recipient = |r: &super::TransactionRecipient| {
-            let mut command = format!("RCPT TO:<{}>", quote_local(&r.address));
-            if offered.dsn {
-                if !r.notify.is_empty() {
-                    let _ = write!(command, " NOTIFY={}", r.notify);
-                }
-                if let Some((kind, address)) = r.orcpt.as_deref().and_then(|o| o.split_once(';')) {
-                    let _ = write!(command, " ORCPT={kind};{}", xtext(address));
-                }
-            }
-            command
-        };
-        (mail, t.recipients.iter().map(recipient).collect())
     }
 
     /// A part of the content. Only after `SendContent`.
@@ -541,19 +501,6 @@ impl ClientSession {
         self.output.clear();
         self.events.push_back(ClientEvent::Closed);
     }
-}
-
-/// xtext (RFC 3461 section 4).
-fn xtext(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_graphic() && byte != b'+' && byte != b'=' {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "+{byte:02X}");
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ fn pipelined_with_a_mixed_bag_of_recipients() {
     t.recipients[0].notify = "FAILURE,DELAY".into();
     t.recipients[0].orcpt = Some("rfc822;a+b@x".into());
     (t.body8bit, t.ret, t.envid) = (true, Some("HDRS"), Some("id=1".into()));
-    s.start(0, t);
+    s.start(0, &t);
     dialog(
         &mut s,
         "C: MAIL FROM:<s@example.org> SIZE=100 BODY=8BITMIME RET=HDRS ENVID=id+3D1\n\
@@ -94,7 +94,7 @@ fn pipelined_with_a_mixed_bag_of_recipients() {
         ]
     );
     assert!(s.is_usable());
-    s.start(0, transaction(&["c@x"]));
+    s.start(0, &transaction(&["c@x"]));
     dialog(
         &mut s,
         "C: MAIL FROM:<s@example.org> SIZE=100\nC: RCPT TO:<c@x>\nC: DATA\nS: 452 full\nS: 503 no\nS: 503 no",
@@ -110,7 +110,7 @@ fn pipelined_with_a_mixed_bag_of_recipients() {
 fn an_old_server_gets_one_command_at_a_time() {
     let mut s = session(false);
     dialog(&mut s, &format!("{HELLO}S: 500 what\nC: HELO mail.example.com\nS: 250 old"));
-    s.start(0, transaction(&["a@x", "b@x"]));
+    s.start(0, &transaction(&["a@x", "b@x"]));
     dialog(
         &mut s,
         "C: MAIL FROM:<s@example.org>\nS: 250 ok\nC: RCPT TO:<a@x>\nS: 550 no\nC: RCPT TO:<b@x>\nS: 250 ok\nC: DATA\nS: 354 go",
@@ -121,10 +121,10 @@ fn an_old_server_gets_one_command_at_a_time() {
     let results = finished(&mut s);
     let spam = format!("host {PEER} said: 554 5.7.1 spam (in reply to end of DATA command)");
     assert_eq!(results[1], Err((true, "5.7.1".into(), spam)));
-    s.start(0, transaction(&["c@x"]));
+    s.start(0, &transaction(&["c@x"]));
     dialog(&mut s, "C: MAIL FROM:<s@example.org>\nS: 250 ok\nC: RCPT TO:<c@x>\nS: 550 no");
     assert!(finished(&mut s)[0].is_err());
-    s.start(0, transaction(&["d@x"]));
+    s.start(0, &transaction(&["d@x"]));
     dialog(&mut s, "C: RSET\nS: 250 ok\nC: MAIL FROM:<s@example.org>\nS: 250 ok\nC: RCPT TO:<d@x>");
 }
 
@@ -132,7 +132,7 @@ fn an_old_server_gets_one_command_at_a_time() {
 fn lmtp_answers_for_each_recipient() {
     let mut s = session(true);
     dialog(&mut s, "S: 220 lmtp\nC: LHLO mail.example.com\nS: 250-x\nS: 250 PIPELINING");
-    s.start(0, transaction(&["a@x", "b@x", "c@x"]));
+    s.start(0, &transaction(&["a@x", "b@x", "c@x"]));
     dialog(
         &mut s,
         "C: MAIL FROM:<s@example.org>\nC: RCPT TO:<a@x>\nC: RCPT TO:<b@x>\nC: RCPT TO:<c@x>\nC: DATA\n\
@@ -151,7 +151,7 @@ fn lmtp_answers_for_each_recipient() {
 fn an_unwanted_go_ahead_gets_an_empty_message() {
     let mut s = session(false);
     dialog(&mut s, &format!("{HELLO}S: 250-x\nS: 250 PIPELINING"));
-    s.start(0, transaction(&["a@x"]));
+    s.start(0, &transaction(&["a@x"]));
     dialog(
         &mut s,
         "C: MAIL FROM:<s@example.org>\nC: RCPT TO:<a@x>\nC: DATA\nS: 250 ok\nS: 550 no\nS: 354 go\nC: .\nS: 250 ok",
@@ -204,7 +204,7 @@ fn lost_connections_and_time_limits_say_where() {
         ("S: 250 ok\nS: 250 ok\nS: 354 go", true, "sending end of data -- message may be sent more than once"),
     ] {
         let mut s = at(&format!("{HELLO}S: 250-x\nS: 250 PIPELINING"));
-        s.start(0, transaction(&["a@x"]));
+        s.start(0, &transaction(&["a@x"]));
         dialog(&mut s, &format!("{envelope}{replies}"));
         if content {
             s.content(b"x\n");
@@ -227,7 +227,7 @@ fn nonsense_and_421_end_the_session_without_harm() {
 
     let mut s = session(false);
     dialog(&mut s, &format!("{HELLO}S: 250 x"));
-    s.start(0, transaction(&["a@x"]));
+    s.start(0, &transaction(&["a@x"]));
     dialog(&mut s, "C: MAIL FROM:<s@example.org>\nS: 421 4.3.2 closing");
     let closing = format!("host {PEER} said: 421 4.3.2 closing (in reply to MAIL FROM command)");
     assert_eq!(finished(&mut s), [Err((false, "4.3.2".into(), closing))]);
@@ -239,12 +239,12 @@ fn what_the_server_cannot_take_is_not_sent() {
     let mut s = session(false);
     dialog(&mut s, &format!("{HELLO}S: 250-x\nS: 250 SIZE 50"));
     events(&mut s);
-    s.start(0, transaction(&["a@x"]));
+    s.start(0, &transaction(&["a@x"]));
     let large = format!("message size 100 exceeds size limit 50 of server {PEER}");
     assert_eq!(finished(&mut s), [Err((true, "5.3.4".into(), large))]);
     let mut t = transaction(&["ü@x"]);
     (t.smtputf8, t.size) = (true, 1);
-    s.start(0, t);
+    s.start(0, &t);
     let utf8 = format!("SMTPUTF8 is required, but was not offered by host {PEER}");
     assert_eq!(finished(&mut s), [Err((true, "5.6.7".into(), utf8))]);
     assert_eq!(s.output(), b"");

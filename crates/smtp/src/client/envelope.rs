@@ -1,0 +1,55 @@
+//! MAIL FROM and RCPT TO with the parameters that the server takes.
+
+use super::capabilities::Capabilities;
+use super::{Transaction, TransactionRecipient};
+use crate::address::quote_local;
+use std::fmt::Write;
+
+/// MAIL FROM, and RCPT TO for each recipient.
+pub(super) fn commands(transaction: &Transaction, offered: &Capabilities) -> (String, Vec<String>) {
+    let mut mail = format!("MAIL FROM:<{}>", quote_local(&transaction.sender));
+    if offered.size.is_some() && transaction.size > 0 {
+        let _ = write!(mail, " SIZE={}", transaction.size);
+    }
+    if offered.eight_bit_mime && transaction.body8bit {
+        mail.push_str(" BODY=8BITMIME");
+    }
+    if offered.smtputf8 && transaction.smtputf8 {
+        mail.push_str(" SMTPUTF8");
+    }
+    if offered.dsn {
+        if let Some(ret) = transaction.ret {
+            let _ = write!(mail, " RET={ret}");
+        }
+        if let Some(envid) = &transaction.envid {
+            let _ = write!(mail, " ENVID={}", xtext(envid));
+        }
+    }
+    (mail, transaction.recipients.iter().map(|r| recipient(r, offered)).collect())
+}
+
+fn recipient(recipient: &TransactionRecipient, offered: &Capabilities) -> String {
+    let mut command = format!("RCPT TO:<{}>", quote_local(&recipient.address));
+    if offered.dsn {
+        if !recipient.notify.is_empty() {
+            let _ = write!(command, " NOTIFY={}", recipient.notify);
+        }
+        if let Some((kind, address)) = recipient.orcpt.as_deref().and_then(|o| o.split_once(';')) {
+            let _ = write!(command, " ORCPT={kind};{}", xtext(address));
+        }
+    }
+    command
+}
+
+/// xtext (RFC 3461 section 4).
+fn xtext(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_graphic() && byte != b'+' && byte != b'=' {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "+{byte:02X}");
+        }
+    }
+    out
+}
