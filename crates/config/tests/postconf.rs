@@ -2,6 +2,8 @@
 //! `tests/data/record.sh`. Standard output is compared byte for byte, standard error as a set of lines, because the
 //! real one writes it in the order of its hash tables.
 
+#![allow(clippy::disallowed_methods)]
+
 use std::fs;
 use std::path::Path;
 

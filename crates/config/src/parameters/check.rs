@@ -146,7 +146,9 @@ impl Parameters {
     fn check_honour(&self, name: &str, text: &str, span: &Span, problems: &mut Vec<Diagnostic>) {
         let Honour::NotYet(feature) = registry::honoured(name) else { return };
         let default = self.expanded_default(name);
-        if self.expand_raw(text).is_ok_and(|value| !same(name, &value, &default)) {
+        let idle =
+            |value: &str| same(name, value, &default) || name.ends_with("_tls_security_level") && value == "none";
+        if self.expand_raw(text).is_ok_and(|value| !idle(&value)) {
             problems.push(
                 Diagnostic::warning("not-acted-on", format!("parameter {name} is not acted on yet"))
                     .at(Some(span.clone()))

@@ -83,6 +83,9 @@ pub struct Service {
     pub session_maps: SessionMaps,
     /// `local_header_rewrite_clients`.
     pub rewrite_clients: Vec<RewriteClients>,
+    /// Less space than this in the spool's file system, and MAIL is refused: `queue_minfree`, and one and a half
+    /// messages of `message_size_limit`.
+    pub space_wanted: u64,
     /// `fast_flush_domains`.
     pub fast_flush_domains: MatchList,
     /// `smtpd_peername_lookup`.
@@ -220,7 +223,7 @@ pub fn load(source: &Source) -> (Option<Site>, Vec<Diagnostic>) {
     let (master, mut found) = MasterCf::parse(&master.0, &master.1);
     problems.append(&mut found);
     let parameters = Parameters::new(Arc::new(main), host::facts(directory));
-    problems.extend(parameters.check());
+    problems.extend(parameters.check_with(&master));
     problems.extend(support::check_parameters(&parameters));
     problems.extend(support::check_services(&master));
     // Values that don't parse would only make nonsense of what follows.
@@ -240,7 +243,6 @@ fn compile(parameters: Parameters, master: &MasterCf, problems: &mut Vec<Diagnos
     let mut services = Vec::new();
     for entry in master.effective().filter(|s| s.kind == ServiceType::Inet && s.command == "smtpd") {
         let own = parameters.with_overrides(&entry.parameter_overrides());
-        problems.extend(own.check().into_iter().filter(|p| in_file(p, master.file())));
         services.push(Arc::new(compile_service(&entry.name, own, &mut registry, problems)));
     }
     if services.is_empty() {
@@ -261,10 +263,6 @@ fn compile(parameters: Parameters, master: &MasterCf, problems: &mut Vec<Diagnos
         }
     }
     Some(Site { parameters, services, tables: Arc::new(tables), routing, deliver, interfaces })
-}
-
-fn in_file(problem: &Diagnostic, file: &str) -> bool {
-    problem.span.as_ref().is_some_and(|span| &*span.file == file)
 }
 
 fn compile_service(name: &str, p: Parameters, registry: &mut TableRegistry, problems: &mut Vec<Diagnostic>) -> Service {
@@ -306,6 +304,7 @@ fn compile_service(name: &str, p: Parameters, registry: &mut TableRegistry, prob
         authorisation,
         session_maps,
         rewrite_clients,
+        space_wanted: space_wanted(&p),
         fast_flush_domains,
         peername_lookup: p.bool("smtpd_peername_lookup"),
         client_port_logging: p.bool("smtpd_client_port_logging"),
@@ -322,6 +321,11 @@ fn compile_service(name: &str, p: Parameters, registry: &mut TableRegistry, prob
         header_body_checks: !has_override("no_header_body_checks"),
         parameters: p,
     }
+}
+
+fn space_wanted(p: &Parameters) -> u64 {
+    let bytes = |name: &str| u64::try_from(p.int(name)).unwrap_or(0);
+    bytes("queue_minfree").max(bytes("message_size_limit").saturating_mul(3) / 2)
 }
 
 /// cleanup(8) is one service for all: `-o syslog_name` of a submission service doesn't reach it.

@@ -1,5 +1,6 @@
 //! What a configuration asks for that postern doesn't do: named at start, with file and line.
 
+use crate::dns::ResolverConfig;
 use config::registry::{self, Honour};
 use config::{Diagnostic, MasterCf, Parameters, Service, ServiceType};
 
@@ -77,6 +78,14 @@ pub fn check_parameters(p: &Parameters) -> Vec<Diagnostic> {
                     .help("keep this service with Postfix until postern supports it"),
             );
         }
+    }
+    let system = ResolverConfig::parse("");
+    if let Err(word) = ResolverConfig::from_list(&p.get("postern_dns_servers"), system) {
+        found.push(
+            Diagnostic::error("bad-value", format!("postern_dns_servers: {word}: not an address"))
+                .at(p.origin("postern_dns_servers"))
+                .help("write ip, ip:port or [ipv6]:port, separated by blanks: 192.0.2.53 [2001:db8::53]:5353"),
+        );
     }
     let protocol = p.get("smtpd_upstream_proxy_protocol");
     if !protocol.is_empty() && protocol != "haproxy" {

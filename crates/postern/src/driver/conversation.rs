@@ -209,6 +209,14 @@ impl Conversation {
         if moment == Moment::Mail {
             // RSET before any recipient was accepted leaves nothing to abort, but effects of refused ones.
             self.forget_transaction();
+            let free = self.worker.spool.free_space();
+            let low = free < self.service.space_wanted;
+            if low {
+                self.client.line(format!(
+                    "warning: not enough free space in mail queue: {free} bytes < 1.5*message size limit"
+                ));
+            }
+            self.session.set_queue_space_low(low);
             self.ask_ahead(&[Input::Helo, Input::Sender], moment);
         }
     }

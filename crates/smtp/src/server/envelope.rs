@@ -132,10 +132,13 @@ impl ServerSession {
         if self.config.strict_smtputf8 && !self.transaction.options.smtputf8 && !sender.is_ascii() {
             return self.fail(UNICODE_ADDRESS);
         }
-        if self.queue_space_low {
-            return self.fail("452 4.3.1 Insufficient system storage");
-        }
         self.transaction.sender = Some(sender);
+        if self.queue_space_low {
+            let reply = "452 4.3.1 Insufficient system storage";
+            self.log_reject(reply);
+            self.transaction.sender = None;
+            return self.fail(reply);
+        }
         if self.config.smtpd_delay_open_until_valid_rcpt {
             self.succeed("250 2.1.0 Ok");
         } else {
