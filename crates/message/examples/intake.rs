@@ -1,5 +1,7 @@
 //! How long the usual message takes: `cargo run --release -p postern-message --example intake`.
 
+#![allow(clippy::disallowed_methods)]
+
 use message::cleanup::{Cleanup, MessageContext, RewriteContext};
 use message::received::{ReceivedFacts, received_header};
 use message::{CleanupConfig, NoTables, Timestamp};
