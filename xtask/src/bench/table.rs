@@ -27,6 +27,10 @@ pub enum Figure {
     WarmRcpt,
     /// Whole session, all cached, ms.
     WarmSession,
+    /// DNS questions of a session, nothing cached.
+    ColdQuestions,
+    /// DNS questions of a session, all cached.
+    WarmQuestions,
     /// From the start to the first greeting, s.
     Start,
 }
@@ -57,6 +61,8 @@ impl Figure {
             Self::ColdSession => ("dns30 cold: session, ms", Target::Between(30.0, 65.0)),
             Self::WarmRcpt => ("dns30 warm: RCPT reply, ms", Target::None),
             Self::WarmSession => ("dns30 warm: session, ms", Target::Between(0.0, 1.0)),
+            Self::ColdQuestions => ("dns30 cold: DNS questions a session", Target::None),
+            Self::WarmQuestions => ("dns30 warm: DNS questions a session", Target::None),
             Self::Start => ("start with a text table of 100,000 lines, s", Target::Between(0.0, 0.5)),
         }
     }
