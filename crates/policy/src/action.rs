@@ -1,19 +1,38 @@
-//! access(5) actions: what a table value means for the restriction that looked it up.
+//! access(5) actions: what a table value, or the answer of a policy service, means for the restriction that got it.
 
 use crate::context::Context;
 use crate::decision::{Effect, LogEntry};
 use crate::question::Suspend;
 use crate::refusal::{Refusal, Status};
-use crate::restriction::{List, Words, parse};
+use crate::restriction::{List, Origin, Words, parse};
 use crate::step::{Guard, Permit, Step};
 use crate::subject::Subject;
-use crate::tables::Table;
 use smtp::server::Moment;
 use std::sync::Arc;
 
-/// A table value on its way to a step.
+/// What a table or a policy service said.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// The table or service, as written.
+    pub source: Arc<str>,
+    /// The key that was found.
+    pub key: Arc<str>,
+    /// The action.
+    pub value: Arc<str>,
+    /// It is the default action of a policy service that failed.
+    pub is_default: bool,
+}
+
+impl Entry {
+    fn origin(&self) -> Origin {
+        let value = self.value.trim().into();
+        if self.is_default { Origin::DefaultAction(value) } else { Origin::Entry(value) }
+    }
+}
+
+/// An entry on its way to a step.
 struct Action<'a> {
-    table: &'a Table,
+    entry: &'a Entry,
     value: &'a str,
     word: &'a str,
     text: &'a str,
@@ -21,17 +40,16 @@ struct Action<'a> {
     guard: Guard,
 }
 
-/// What a table value comes to.
+/// What an entry comes to.
 pub(crate) fn interpret(
     context: &mut Context<'_, '_>,
-    table: &Table,
-    value: &str,
+    entry: &Entry,
     subject: Subject,
     guard: Guard,
 ) -> Result<Step, Suspend> {
-    let value = value.trim();
+    let value = entry.value.trim();
     let cut = value.find([' ', '\t']).unwrap_or(value.len());
-    let action = Action { table, value, word: &value[..cut], text: value[cut..].trim_start(), subject, guard };
+    let action = Action { entry, value, word: &value[..cut], text: value[cut..].trim_start(), subject, guard };
     let word = action.word.to_ascii_uppercase();
     match word.as_str() {
         "REJECT" => action.refuse(context, context.plan.codes.access_reject, "Access denied").map(Step::Reject),
@@ -98,7 +116,7 @@ impl Action<'_> {
             }
             Guard::None => {}
         }
-        Ok(Step::Permit(Permit { action, subject: self.subject, table: Some(self.table.spec.clone()) }))
+        Ok(Step::Permit(Permit { action, subject: self.subject, table: Some(self.entry.source.clone()) }))
     }
 
     /// `<name>: CLASS TEXT` under the action's word.
@@ -136,7 +154,7 @@ impl Action<'_> {
                 self.log(context, "discard")?;
                 context.effects.push(Effect::Discard);
                 let permit =
-                    Permit { action: "DISCARD".into(), subject: self.subject, table: Some(self.table.spec.clone()) };
+                    Permit { action: "DISCARD".into(), subject: self.subject, table: Some(self.entry.source.clone()) };
                 return Ok(Step::Discard(permit));
             }
             "FILTER" => {
@@ -158,7 +176,7 @@ impl Action<'_> {
 
     /// May the action be used here at all?
     fn is_possible(&self, context: &mut Context<'_, '_>, word: &str) -> bool {
-        let table = &self.table.spec;
+        let table = &self.entry.source;
         let delegates = word != "PREPEND";
         let warning = if delegates && context.plan.proxy_filter {
             format!("access table {table}: with smtpd_proxy_filter specified, action {word} is unavailable")
@@ -178,23 +196,22 @@ impl Action<'_> {
 
     /// What is wrong with the action's argument.
     fn fault(&self, context: &Context<'_, '_>, word: &str) -> Option<String> {
-        let Self { table, value, text, .. } = self;
-        let table = &table.spec;
+        let Self { entry: Entry { source: table, key, .. }, text, .. } = self;
         match word {
             "FILTER" if text.is_empty() => {
-                Some(format!("access table {table} entry \"{value}\" has FILTER entry without value"))
+                Some(format!("access table {table} entry \"{key}\" has FILTER entry without value"))
             }
             "FILTER" if !text.contains(':') => {
-                Some(format!("access table {table} entry \"{value}\" requires transport:destination"))
+                Some(format!("access table {table} entry \"{key}\" requires transport:destination"))
             }
             "REDIRECT" | "BCC" if !text.contains('@') => {
-                Some(format!("access table {table} entry \"{value}\" requires user@domain target"))
+                Some(format!("access table {table} entry \"{key}\" requires user@domain target"))
             }
             "PREPEND" if context.moment == Moment::EndOfData => {
                 Some(format!("access table {table}: action PREPEND must be used before smtpd_end_of_data_restrictions"))
             }
             "PREPEND" if !is_header(text) => {
-                Some(format!("access table {table} entry \"{value}\" requires header: text"))
+                Some(format!("access table {table} entry \"{key}\" requires header: text"))
             }
             _ => None,
         }
@@ -202,20 +219,20 @@ impl Action<'_> {
 
     /// The value is a list of restrictions.
     fn list(&self, context: &mut Context<'_, '_>) -> Result<Step, Suspend> {
-        let table = &self.table.spec;
+        let table = &self.entry.source;
         if self.value.contains(':') {
             context.warning(format!("access table {table} has entry with lookup table: {}", self.value));
             context.warning("do not specify lookup tables inside SMTPD access maps");
             context.warning("define a restriction class and specify its name instead.");
             return Ok(Step::Abort(Refusal::server_error()));
         }
-        let mut words = Words { classes: &context.plan.class_names, tables: None, span: None };
+        let mut words = Words { classes: &context.plan.class_names, tables: None, services: None, span: None };
         let items = parse(self.value, &mut words);
         if items.is_empty() {
             context.warning(format!("access table {table} entry {} has empty value", self.value));
             return self.permit(context, String::new());
         }
-        let list = Arc::new(List { name: table.clone(), items });
+        let list = Arc::new(List { name: table.clone(), items, origin: self.entry.origin() });
         Ok(Step::Enter(list, self.subject, self.guard))
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Context<'a, 'b> {
     pub facts: &'a Facts,
     pub ask: &'a mut Ask<'b>,
     pub moment: Moment,
+    /// The command word.
+    pub stage: &'static str,
     /// What generic restrictions judge here.
     pub subject: Subject,
     /// `warn_if_reject` is in force.
@@ -35,6 +37,10 @@ pub(crate) struct Context<'a, 'b> {
     pub held: bool,
     /// How many sleeps were passed.
     pub sleeps: u32,
+    /// How many policy requests were made before.
+    pub policy_requests: u32,
+    /// Within the default action of a policy service that failed.
+    pub in_default_action: bool,
     /// Addresses resolved earlier in this evaluation.
     pub resolved: &'a RefCell<ResolvedAddresses>,
 }

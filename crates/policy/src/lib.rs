@@ -12,6 +12,7 @@ mod expand;
 mod facts;
 mod match_list;
 mod plan;
+mod policy_service;
 mod question;
 mod refusal;
 mod restriction;
@@ -29,6 +30,7 @@ pub use evaluation::{Evaluation, speculate};
 pub use facts::{Client, Facts, PeerName, PeerStatus, Protocol, Sasl, Tls};
 pub use match_list::{ListKind, MatchList, Matched};
 pub use plan::Plan;
+pub use policy_service::{PolicyService, ServiceEndpoint};
 pub use question::{
     Answer, Ask, DnsAnswer, DnsRecord, DnsStatus, Ledger, Question, RecordType, Suspend, TableId, World,
 };

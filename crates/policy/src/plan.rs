@@ -2,8 +2,9 @@
 
 use crate::address::{AddressMaps, Routing};
 use crate::match_list::{ListKind, MatchList, parent_style};
+use crate::policy_service::{PolicyService, PolicyServices};
 use crate::restriction::{
-    DnsblReplies, Input, Item, Kind, List, Prefix, Problem, Words, is_reply_template, parse, restrictions,
+    DnsblReplies, Input, Item, Kind, List, Origin, Prefix, Problem, Words, is_reply_template, parse, restrictions,
 };
 use crate::settings::{Settings, elements, words};
 use crate::tables::TableRegistry;
@@ -95,6 +96,10 @@ pub struct Plan {
     pub(crate) client_port_logging: bool,
     pub(crate) defer_unknown_address: bool,
     pub(crate) defer_unknown_helo: bool,
+    pub(crate) compatibility_level: String,
+    pub(crate) mail_version: String,
+    pub(crate) stress: String,
+    pub(crate) policy_services: Vec<Arc<PolicyService>>,
     pub(crate) routing: Routing,
 }
 
@@ -102,12 +107,19 @@ impl Plan {
     /// Compile the policy of a service. All problems are reported at once; with an error among them the plan must
     /// not be used.
     pub fn compile(settings: &dyn Settings, tables: &mut TableRegistry) -> (Self, Vec<Diagnostic>) {
-        Compiler { settings, tables, problems: Vec::new(), classes: HashMap::new() }.compile()
+        let mut problems = Vec::new();
+        let services = PolicyServices::new(settings, &mut problems);
+        Compiler { settings, tables, services, problems, classes: HashMap::new() }.compile()
     }
 
     /// Rewriting, classes and transports.
     pub fn routing(&self) -> &Routing {
         &self.routing
+    }
+
+    /// The policy services that `check_policy_service` names, once each.
+    pub fn policy_services(&self) -> &[Arc<PolicyService>] {
+        &self.policy_services
     }
 
     /// Are client, helo and sender lists evaluated at RCPT TO only (`smtpd_delay_reject`)?
@@ -130,6 +142,7 @@ impl Plan {
 struct Compiler<'a> {
     settings: &'a dyn Settings,
     tables: &'a mut TableRegistry,
+    services: PolicyServices,
     problems: Vec<Diagnostic>,
     classes: HashMap<Arc<str>, usize>,
 }
@@ -177,6 +190,10 @@ impl Compiler<'_> {
             client_port_logging: settings.bool("smtpd_client_port_logging"),
             defer_unknown_address: self.tempfail_action("unknown_address_tempfail_action"),
             defer_unknown_helo: self.tempfail_action("unknown_helo_hostname_tempfail_action"),
+            compatibility_level: settings.get("compatibility_level"),
+            mail_version: settings.get("mail_version"),
+            stress: settings.get("stress"),
+            policy_services: std::mem::take(&mut self.services.known),
             routing,
         };
         plan.class_names = std::mem::take(&mut self.classes);
@@ -249,7 +266,12 @@ impl Compiler<'_> {
 
     fn list(&mut self, name: &str, text: &str) -> Arc<List> {
         let span = self.settings.origin(name);
-        let mut words = Words { classes: &self.classes, tables: Some(self.tables), span: span.clone() };
+        let mut words = Words {
+            classes: &self.classes,
+            tables: Some(self.tables),
+            services: Some(&mut self.services),
+            span: span.clone(),
+        };
         let items = parse(text, &mut words);
         for item in &items {
             if let Some(problem) = self.judge_item(name, item) {
@@ -257,7 +279,7 @@ impl Compiler<'_> {
             }
         }
         self.judge_order(name, &items, span);
-        Arc::new(List { name: name.into(), items })
+        Arc::new(List { name: name.into(), items, origin: Origin::Parameter })
     }
 
     fn judge_item(&self, list: &str, item: &Item) -> Option<Diagnostic> {
@@ -306,7 +328,10 @@ impl Compiler<'_> {
             }
             Problem::BadFilter { .. } => "bad-dnsbl-filter",
             Problem::NotYet(_) => "not-supported",
-            Problem::NeedsTable { .. } | Problem::NeedsNumber => "bad-argument",
+            Problem::Braces(_) => "unbalanced-braces",
+            Problem::NeedsTable { .. } | Problem::NeedsNumber | Problem::NeedsServer | Problem::BadServer(_) => {
+                "bad-argument"
+            }
         };
         Diagnostic::error(code, format!("{list}: {}", problem.warning()))
     }
@@ -315,7 +340,7 @@ impl Compiler<'_> {
     fn nearest(&self, name: &str) -> Option<String> {
         let name = name.to_ascii_lowercase();
         let known = restrictions().flat_map(|entry| std::iter::once(&entry.name).chain(entry.aliases).copied());
-        let others = ["warn_if_reject", "check_policy_service", "disconnect_if_reject", "no_error_count"];
+        let others = ["warn_if_reject", "disconnect_if_reject", "no_error_count"];
         let classes = self.classes.keys().map(AsRef::as_ref);
         let best = known.chain(others).chain(classes).map(|known| (distance(&name, known), known)).min()?;
         (best.0 <= 2 + name.len() / 8).then(|| best.1.to_owned())

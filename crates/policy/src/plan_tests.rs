@@ -47,13 +47,6 @@ fn every_kind_of_mistake_is_named_with_its_remedy() {
             "instead, specify \"permit_mynetworks\" or \"permit_sasl_authenticated\"",
         ),
         (
-            "check_policy_service inet:127.0.0.1:10031",
-            true,
-            "not-supported",
-            "restriction check_policy_service is not supported yet",
-            "",
-        ),
-        (
             "reject_unverified_sender",
             true,
             "not-supported",

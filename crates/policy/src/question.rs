@@ -1,6 +1,7 @@
 //! What a decision may ask of the world, and the ledger of what was answered.
 
 use crate::facts::PeerName;
+use crate::policy_service::PolicyService;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -50,6 +51,15 @@ pub enum Question {
         /// How long.
         seconds: u32,
         /// Which one.
+        ordinal: u32,
+    },
+    /// A policy service's opinion.
+    PolicyService {
+        /// Whom to ask.
+        service: Arc<PolicyService>,
+        /// The attributes, one `name=value` a line, and an empty line.
+        request: Arc<str>,
+        /// Which request of the session: services count, so that equal requests are asked again.
         ordinal: u32,
     },
 }
@@ -141,6 +151,8 @@ pub enum Answer {
     PeerName(PeerName),
     /// The wait is over.
     Done,
+    /// The value of a policy service's `action` attribute; or why there is none, a line for each warning.
+    PolicyService(Result<Arc<str>, Arc<str>>),
 }
 
 /// The world's quick answers: what needs no waiting (tables in memory, cached DNS).

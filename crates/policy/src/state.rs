@@ -15,6 +15,8 @@ pub struct PolicyState {
     pub(crate) discard: bool,
     /// HOLD has fired and was logged.
     pub(crate) held: bool,
+    /// How many policy requests were made in this session.
+    pub(crate) policy_requests: u32,
 }
 
 impl PolicyState {

@@ -131,6 +131,7 @@ pub struct Script {
     tables: BTreeMap<(String, String), Result<String, String>>,
     dns: BTreeMap<(RecordType, String), DnsAnswer>,
     names: BTreeMap<String, PeerName>,
+    policies: BTreeMap<String, Result<String, String>>,
     pub asked: Vec<Question>,
     /// Answer nothing at once; the driver has to.
     pub slow: bool,
@@ -218,6 +219,12 @@ impl Script {
         self
     }
 
+    /// A policy service that always says the same.
+    pub fn policy(mut self, name: &str, action: Result<&str, &str>) -> Self {
+        self.policies.insert(name.into(), action.map(str::to_owned).map_err(str::to_owned));
+        self
+    }
+
     pub fn look(&self, question: &Question) -> Answer {
         match question {
             Question::Table { table: TableId(number), key } => {
@@ -248,6 +255,11 @@ impl Script {
                 Answer::PeerName(self.names.get(&address.to_string()).cloned().unwrap_or_else(unknown))
             }
             Question::Sleep { .. } => Answer::Done,
+            Question::PolicyService { service, .. } => Answer::PolicyService(match self.policies.get(&*service.name) {
+                Some(Ok(action)) => Ok(action.as_str().into()),
+                Some(Err(why)) => Err(why.as_str().into()),
+                None => Ok("DUNNO".into()),
+            }),
         }
     }
 }

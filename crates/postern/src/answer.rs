@@ -1,6 +1,7 @@
 //! Who answers the questions of a decision: tables from memory, DNS from the cache or the network, sleeps from the clock.
 
 use crate::dns::Resolver;
+use crate::policy_service;
 use policy::{Answer, PeerName, Question, World};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +30,7 @@ impl World for Answerer {
                 Some(Answer::PeerName(PeerName::unknown(policy::PeerStatus::Permanent)))
             }
             Question::PeerName(address) => self.resolver.cached_peer(*address).map(|p| Answer::PeerName(p.name)),
-            Question::Sleep { .. } => None,
+            Question::Sleep { .. } | Question::PolicyService { .. } => None,
         }
     }
 }
@@ -43,6 +44,9 @@ impl Answerer {
             Question::Sleep { seconds, .. } => {
                 tokio::time::sleep(Duration::from_secs(u64::from(*seconds))).await;
                 Answer::Done
+            }
+            Question::PolicyService { service, request, .. } => {
+                Answer::PolicyService(policy_service::ask(service, request, &self.resolver).await)
             }
             Question::Table { table, key } => {
                 Answer::Table(self.tables.lookup(table.0, key).map_err(|error| error.to_string().into()))

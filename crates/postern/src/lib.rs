@@ -8,3 +8,4 @@ pub mod deliver;
 pub mod dns;
 pub mod driver;
 pub mod maillog;
+mod policy_service;

@@ -16,7 +16,7 @@ use crate::facts::Facts;
 use crate::plan::Plan;
 use crate::question::{Ask, Suspend};
 use crate::refusal::Refusal;
-use crate::restriction::{Item, Kind, List, Prefix, check_unlisted};
+use crate::restriction::{Arg, Item, Kind, List, Origin, Prefix, check_unlisted};
 use crate::state::PolicyState;
 use crate::step::{Guard, Step};
 use crate::subject::Subject;
@@ -42,6 +42,7 @@ struct Output<'a> {
     log: &'a mut Vec<LogEntry>,
     effects: &'a mut Vec<Effect>,
     held: bool,
+    policy_requests: u32,
 }
 
 /// A position in a list.
@@ -226,7 +227,8 @@ impl Evaluation {
         self.defer_if_reject = if phase == Phase::UnlistedRecipient { self.defer_if_reject.take() } else { None };
         let (mut log, mut effects) = (Vec::new(), Vec::new());
         let subject = if phase == Phase::UnlistedSender { Subject::Sender } else { Subject::Recipient };
-        let mut out = Output { log: &mut log, effects: &mut effects, held: state.held };
+        let mut out =
+            Output { log: &mut log, effects: &mut effects, held: state.held, policy_requests: state.policy_requests };
         let mut context = self.context(plan, facts, ask, subject, Prefixes::default(), &mut out);
         match phase {
             Phase::SenderSyntax | Phase::RecipientSyntax => {
@@ -271,6 +273,7 @@ impl Evaluation {
             facts,
             ask,
             moment: self.moment,
+            stage: self.stage,
             subject,
             warn: prefixes.warn,
             eager: self.eager,
@@ -278,6 +281,8 @@ impl Evaluation {
             effects: out.effects,
             held: out.held,
             sleeps: self.sleeps,
+            policy_requests: out.policy_requests,
+            in_default_action: self.frames.iter().any(|frame| matches!(frame.list.origin, Origin::DefaultAction(_))),
             resolved: &self.resolved,
         }
     }
@@ -314,15 +319,18 @@ impl Evaluation {
         }
         let prefixes = self.prefixes();
         let (mut log, mut effects) = (Vec::new(), Vec::new());
-        let mut out = Output { log: &mut log, effects: &mut effects, held: state.held };
+        let mut out =
+            Output { log: &mut log, effects: &mut effects, held: state.held, policy_requests: state.policy_requests };
         let mut context = self.context(plan, facts, ask, subject, prefixes, &mut out);
         let step = check_item(&mut context, item, self.phase)?;
         if let (Step::Permit(permit) | Step::Discard(permit), None) = (&step, &self.defer_if_permit) {
             log_permit(&mut context, permit)?;
         }
         warn_of_ignored(&step, item, &list, &self.frames, prefixes, &mut log);
-        let is_sleep = matches!(&item.kind, Kind::Check(entry, _) if entry.name == "sleep");
-        self.sleeps += u32::from(is_sleep);
+        if let Kind::Check(_, arg) = &item.kind {
+            self.sleeps += u32::from(matches!(arg, Arg::Seconds(_)));
+            state.policy_requests += u32::from(matches!(arg, Arg::PolicyService(_)));
+        }
         self.decision.log.append(&mut log);
         state.held |= effects.contains(&Effect::Hold);
         self.decision.effects.append(&mut effects);
@@ -387,7 +395,10 @@ impl Evaluation {
             }
             Step::Enter(inner, subject, guard) => {
                 if self.frames.len() > RECURSION_LIMIT {
-                    let text = format!("restriction list {} causes unreasonable recursion", inner.name);
+                    let lists = std::iter::once(&inner).chain(self.frames.iter().rev().map(|frame| &frame.list));
+                    // Postfix counts table entries.
+                    let cause = lists.into_iter().find(|list| list.origin != Origin::Parameter).unwrap_or(&inner);
+                    let text = cause.recursion_warning();
                     self.decision.log.push(LogEntry::Warning(text));
                     self.refuse(plan, Refusal::server_error(), Prefixes::default());
                 } else {

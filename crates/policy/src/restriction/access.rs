@@ -2,7 +2,7 @@
 
 use super::mail_address::{address_of, sender_for};
 use super::{Arg, Argument, Input, Restriction, entry};
-use crate::action::interpret;
+use crate::action::{Entry, interpret};
 use crate::address::syntax::{fold, quoted, split_at_domain};
 use crate::context::Context;
 use crate::match_list::{lookup, parent};
@@ -11,7 +11,6 @@ use crate::step::{Guard, Step};
 use crate::subject::Subject;
 use crate::tables::Table;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 const REVERSE: &str = "check_reverse_client_hostname_access";
 
@@ -65,37 +64,30 @@ pub(super) const ENTRIES: &[Restriction] = &[
 pub(crate) const BROKEN_TABLE: &str = "451 4.3.5 Server configuration error";
 
 /// Look up one key; failures count as an entry that says so.
-pub(crate) fn access_value(
-    context: &mut Context<'_, '_>,
-    table: &Table,
-    key: &str,
-) -> Result<Option<Arc<str>>, Suspend> {
+pub(crate) fn access_value(context: &mut Context<'_, '_>, table: &Table, key: &str) -> Result<Option<Entry>, Suspend> {
     if key.is_empty() {
         return Ok(None);
     }
+    let entry = |value| Entry { source: table.spec.clone(), key: key.into(), value, is_default: false };
     match lookup(table, key, context.ask)? {
         Ok(Some(value)) if value.trim().is_empty() => {
             context.warning(format!("{} lookup of {key} returns an empty string result", table.spec));
             context.warning(format!("{} should return NO RESULT in case of NOT FOUND", table.spec));
-            Ok(Some(BROKEN_TABLE.into()))
+            Ok(Some(entry(BROKEN_TABLE.into())))
         }
-        Ok(value) => Ok(value),
+        Ok(value) => Ok(value.map(entry)),
         Err(why) => {
             if !why.is_empty() {
                 context.warning(why.as_ref());
             }
             context.warning(format!("{}: table lookup problem", table.spec));
-            Ok(Some(BROKEN_TABLE.into()))
+            Ok(Some(entry(BROKEN_TABLE.into())))
         }
     }
 }
 
 /// A name and, in tables without patterns, its parent domains.
-pub(super) fn domain_value(
-    context: &mut Context<'_, '_>,
-    table: &Table,
-    name: &str,
-) -> Result<Option<Arc<str>>, Suspend> {
+pub(super) fn domain_value(context: &mut Context<'_, '_>, table: &Table, name: &str) -> Result<Option<Entry>, Suspend> {
     let whole_only = table.pattern || name.parse::<IpAddr>().is_ok();
     let mut key = Some(name);
     while let Some(wanted) = key {
@@ -113,7 +105,7 @@ pub(super) fn address_value(
     context: &mut Context<'_, '_>,
     table: &Table,
     address: IpAddr,
-) -> Result<Option<Arc<str>>, Suspend> {
+) -> Result<Option<Entry>, Suspend> {
     let text = address.to_string();
     let delimiter = if address.is_ipv4() { '.' } else { ':' };
     let mut key = text.as_str();
@@ -131,13 +123,12 @@ pub(super) fn address_value(
 
 fn conclude(
     context: &mut Context<'_, '_>,
-    table: &Table,
-    value: Option<Arc<str>>,
+    found: Option<Entry>,
     subject: Subject,
     guard: Guard,
 ) -> Result<Step, Suspend> {
-    match value {
-        Some(value) => interpret(context, table, &value, subject, guard),
+    match found {
+        Some(entry) => interpret(context, &entry, subject, guard),
         None => Ok(Step::Dunno),
     }
 }
@@ -150,7 +141,7 @@ fn client(context: &mut Context<'_, '_>, arg: &Arg, subject: Subject, guard: Gua
     if let (None, Some(address)) = (&found, context.facts.client.address) {
         found = address_value(context, table, address)?;
     }
-    conclude(context, table, found, subject, guard)
+    conclude(context, found, subject, guard)
 }
 
 fn domain(context: &mut Context<'_, '_>, arg: &Arg, subject: Subject) -> Result<Step, Suspend> {
@@ -159,7 +150,7 @@ fn domain(context: &mut Context<'_, '_>, arg: &Arg, subject: Subject) -> Result<
     let name = if subject == Subject::Helo { &facts.helo } else { &facts.etrn_domain };
     let Some(name) = name.as_deref() else { return Ok(Step::Dunno) };
     let found = domain_value(context, table, name)?;
-    conclude(context, table, found, subject, Guard::None)
+    conclude(context, found, subject, Guard::None)
 }
 
 fn login(context: &mut Context<'_, '_>, arg: &Arg) -> Result<Step, Suspend> {
@@ -172,7 +163,7 @@ fn login(context: &mut Context<'_, '_>, arg: &Arg) -> Result<Step, Suspend> {
         return Ok(Step::Dunno);
     };
     let found = access_value(context, table, &login.username)?;
-    conclude(context, table, found, Subject::Login, Guard::None)
+    conclude(context, found, Subject::Login, Guard::None)
 }
 
 fn sender(context: &mut Context<'_, '_>, arg: &Arg) -> Result<Step, Suspend> {
@@ -181,7 +172,7 @@ fn sender(context: &mut Context<'_, '_>, arg: &Arg) -> Result<Step, Suspend> {
     }
     let Arg::Table(table) = arg else { return Ok(Step::Dunno) };
     let found = access_value(context, table, &context.plan.null_access_key)?;
-    conclude(context, table, found, Subject::Sender, Guard::None)
+    conclude(context, found, Subject::Sender, Guard::None)
 }
 
 fn mail(context: &mut Context<'_, '_>, arg: &Arg, subject: Subject) -> Result<Step, Suspend> {
@@ -197,11 +188,11 @@ fn mail(context: &mut Context<'_, '_>, arg: &Arg, subject: Subject) -> Result<St
     };
     let key = fold(&resolved.recipient);
     let found = mail_value(context, table, &key)?;
-    conclude(context, table, found, subject, guard)
+    conclude(context, found, subject, guard)
 }
 
 /// `user+ext@domain`, `user@domain`, `domain` and parents, `user+ext@`, `user@`.
-fn mail_value(context: &mut Context<'_, '_>, table: &Table, address: &str) -> Result<Option<Arc<str>>, Suspend> {
+fn mail_value(context: &mut Context<'_, '_>, table: &Table, address: &str) -> Result<Option<Entry>, Suspend> {
     let (local, Some(domain)) = split_at_domain(address) else {
         context.warning(format!("no @domain in address: {address}"));
         return Ok(None);
@@ -231,7 +222,7 @@ fn mail_value(context: &mut Context<'_, '_>, table: &Table, address: &str) -> Re
 }
 
 /// The external form first, then the internal one if it differs.
-fn both_forms(context: &mut Context<'_, '_>, table: &Table, key: &str) -> Result<Option<Arc<str>>, Suspend> {
+fn both_forms(context: &mut Context<'_, '_>, table: &Table, key: &str) -> Result<Option<Entry>, Suspend> {
     let external = quoted(key);
     let found = access_value(context, table, &external)?;
     if found.is_some() || external == key { Ok(found) } else { access_value(context, table, key) }

@@ -335,10 +335,10 @@ fn actions_on_the_message() {
 #[test]
 fn faulty_actions_are_reported_and_ignored() {
     for (value, line) in [
-        ("PREPEND no header here", "access table hash:/t entry \"PREPEND no header here\" requires header: text"),
-        ("REDIRECT nodomain", "access table hash:/t entry \"REDIRECT nodomain\" requires user@domain target"),
-        ("FILTER nocolon", "access table hash:/t entry \"FILTER nocolon\" requires transport:destination"),
-        ("FILTER", "access table hash:/t entry \"FILTER\" has FILTER entry without value"),
+        ("PREPEND no header here", "access table hash:/t entry \"a@example.org\" requires header: text"),
+        ("REDIRECT nodomain", "access table hash:/t entry \"a@example.org\" requires user@domain target"),
+        ("FILTER nocolon", "access table hash:/t entry \"a@example.org\" requires transport:destination"),
+        ("FILTER", "access table hash:/t entry \"a@example.org\" has FILTER entry without value"),
     ] {
         let decision = action(value).rcpt();
         assert_eq!(log(&decision)[0], format!("warning: {line}"));

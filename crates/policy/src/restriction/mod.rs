@@ -12,12 +12,13 @@ mod login;
 mod mail_address;
 mod mx_backup;
 mod parse;
+mod policy_service;
 mod server_access;
 mod tls;
 mod unlisted;
 
 pub(crate) use dnsbl::{DnsblReplies, is_reply_template};
-pub(crate) use parse::{Arg, Item, Kind, List, Prefix, Problem, Words, parse};
+pub(crate) use parse::{Arg, Item, Kind, List, Origin, Prefix, Problem, Words, parse};
 pub(crate) use unlisted::check_unlisted;
 
 use crate::context::Context;
@@ -35,6 +36,8 @@ pub enum Argument {
     Table,
     /// `domain` or `domain=filter`.
     Domain,
+    /// `type:endpoint` or `{ type:endpoint, name=value, … }`.
+    PolicyService,
     /// A number of seconds.
     Seconds,
     /// Another restriction: this is a prefix.
@@ -120,6 +123,7 @@ static FAMILIES: &[&[Restriction]] = &[
     access::ENTRIES,
     server_access::ENTRIES,
     dnsbl::ENTRIES,
+    policy_service::ENTRIES,
     tls::ENTRIES,
 ];
 

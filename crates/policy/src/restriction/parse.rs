@@ -3,9 +3,10 @@
 
 use super::dnsbl::Dnsbl;
 use super::{Argument, Restriction, find_restriction};
-use crate::settings::elements;
+use crate::policy_service::{PolicyService, PolicyServices};
 use crate::tables::{Table, TableRegistry, is_table};
 use config::Span;
+use config::list::strip_group;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ pub(crate) enum Arg {
     Table(Table),
     Seconds(u32),
     Domain(Arc<Dnsbl>),
+    PolicyService(Arc<PolicyService>),
 }
 
 /// What changes how the next restriction counts.
@@ -46,6 +48,9 @@ pub(crate) enum Problem {
     NeedsDomain { name: &'static str },
     BadFilter { name: &'static str, argument: String, why: String },
     NeedsNumber,
+    NeedsServer,
+    BadServer(String),
+    Braces(String),
     NotYet(String),
 }
 
@@ -63,6 +68,9 @@ impl Problem {
             Self::NeedsDomain { name } => format!("restriction {name} requires domain name argument"),
             Self::BadFilter { name, argument, why } => format!("restriction {name}: bad filter \"{argument}\": {why}"),
             Self::NeedsNumber => "restriction sleep must be followed by number".into(),
+            Self::NeedsServer => "restriction check_policy_service must be followed by transport:server".into(),
+            Self::BadServer(why) => format!("restriction check_policy_service: {why}"),
+            Self::Braces(why) => why.clone(),
             Self::NotYet(name) => format!("restriction {name} is not supported yet"),
         }
     }
@@ -94,6 +102,31 @@ pub(crate) struct List {
     /// The parameter, class or table entry it came from.
     pub name: Arc<str>,
     pub items: Vec<Item>,
+    pub origin: Origin,
+}
+
+/// Where a list was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// In main.cf.
+    Parameter,
+    /// In a table, or in a policy service's answer, as this value.
+    Entry(Arc<str>),
+    /// In the default action of a policy service that failed.
+    DefaultAction(Arc<str>),
+}
+
+impl List {
+    /// The warning about lists that refer to each other without end.
+    pub fn recursion_warning(&self) -> String {
+        let name = &self.name;
+        match &self.origin {
+            Origin::Parameter => format!("restriction class {name} causes unreasonable recursion"),
+            Origin::Entry(value) | Origin::DefaultAction(value) => {
+                format!("access table {name} entry {value} causes unreasonable recursion")
+            }
+        }
+    }
 }
 
 /// What a parser may know of the rest of the configuration.
@@ -101,6 +134,8 @@ pub(crate) struct Words<'a> {
     pub classes: &'a HashMap<Arc<str>, usize>,
     /// `None` when parsing a table value: tables cannot be opened any more.
     pub tables: Option<&'a mut TableRegistry>,
+    /// `None` likewise.
+    pub services: Option<&'a mut PolicyServices>,
     pub span: Option<Span>,
 }
 
@@ -110,15 +145,18 @@ const REMOVED: [(&str, &str); 3] = [
     ("permit_naked_ip_address", "\"permit_mynetworks\" or \"permit_sasl_authenticated\""),
 ];
 
-const NOT_YET: [&str; 3] = ["check_policy_service", "reject_unverified_sender", "reject_unverified_recipient"];
+const NOT_YET: [&str; 2] = ["reject_unverified_sender", "reject_unverified_recipient"];
 
 /// Parse a list.
 pub(crate) fn parse(text: &str, words: &mut Words<'_>) -> Vec<Item> {
-    let tokens = elements(text);
+    let tokens = match config::list::split(text) {
+        Ok(tokens) => tokens,
+        Err(problem) => return vec![Item { text: text.into(), kind: Kind::Broken(Problem::Braces(problem.message)) }],
+    };
     let mut items = Vec::with_capacity(tokens.len());
     let mut at = 0;
     while at < tokens.len() {
-        let (item, used) = parse_one(&tokens[at], tokens.get(at + 1).map(String::as_str), words);
+        let (item, used) = parse_one(&tokens[at].text, tokens.get(at + 1).map(|next| next.text.as_str()), words);
         items.push(item);
         at += used;
     }
@@ -146,9 +184,7 @@ fn parse_one(name: &str, next: Option<&str>, words: &mut Words<'_>) -> (Item, us
         return alone(Kind::Broken(Problem::Removed { name, instead }));
     }
     if NOT_YET.iter().any(|known| name.eq_ignore_ascii_case(known)) {
-        let takes_argument = name.eq_ignore_ascii_case(NOT_YET[0]) && next.is_some_and(|next| next.contains(':'));
-        let kind = Kind::Broken(Problem::NotYet(name.to_ascii_lowercase()));
-        return (Item { text: name.into(), kind }, if takes_argument { 2 } else { 1 });
+        return alone(Kind::Broken(Problem::NotYet(name.to_ascii_lowercase())));
     }
     alone(Kind::Broken(Problem::Unknown(name.into())))
 }
@@ -159,8 +195,8 @@ fn with_argument(name: &str, entry: &'static Restriction, next: Option<&str>, wo
         Argument::None | Argument::Restriction => {
             return (Item { text: name.into(), kind: Kind::Check(entry, Arg::None) }, 1);
         }
-        Argument::Table => match (next.filter(|next| is_table(next)), words.tables.as_mut()) {
-            (Some(spec), Some(tables)) => Arg::Table(tables.handle(table_spec(spec), words.span.clone())),
+        Argument::Table => match (next.and_then(table_spec), words.tables.as_mut()) {
+            (Some(spec), Some(tables)) => Arg::Table(tables.handle(spec, words.span.clone())),
             _ => {
                 let argument = next.unwrap_or(name).to_owned();
                 return broken(Problem::NeedsTable { name: entry.name, argument }, 1 + usize::from(next.is_some()));
@@ -173,6 +209,14 @@ fn with_argument(name: &str, entry: &'static Restriction, next: Option<&str>, wo
             }
             None => return broken(Problem::NeedsDomain { name: entry.name }, 1),
         },
+        Argument::PolicyService => match (next.filter(|next| next.contains(':')), words.services.as_mut()) {
+            (Some(next), Some(services)) => match services.service(next) {
+                Ok(service) => Arg::PolicyService(service),
+                Err(why) => return broken(Problem::BadServer(why), 2),
+            },
+            // Without a colon the next word is a restriction that was meant to stand here.
+            _ => return broken(Problem::NeedsServer, 1),
+        },
         Argument::Seconds => match next.and_then(|next| next.parse().ok()) {
             Some(seconds) => Arg::Seconds(seconds),
             None => return broken(Problem::NeedsNumber, 1 + usize::from(next.is_some())),
@@ -182,10 +226,12 @@ fn with_argument(name: &str, entry: &'static Restriction, next: Option<&str>, wo
     (Item { text, kind: Kind::Check(entry, arg) }, 2)
 }
 
-/// The table of `type:table, { search_order = … }` (check_ccert_access).
-fn table_spec(text: &str) -> &str {
-    match text.find(", {").or_else(|| text.find(",{")) {
-        Some(at) if !text.starts_with("inline:") => text[..at].trim_end(),
-        _ => text,
-    }
+/// The table of `type:table` or `{ type:table, { search_order = … } }` (check_ccert_access).
+fn table_spec(argument: &str) -> Option<&str> {
+    let Some(group) = strip_group(argument) else { return Some(argument).filter(|spec| is_table(spec)) };
+    let spec = match group.find(", {").or_else(|| group.find(",{")) {
+        Some(at) if !group.starts_with("inline:") => group[..at].trim_end(),
+        _ => group,
+    };
+    Some(spec).filter(|spec| is_table(spec))
 }

@@ -2,7 +2,7 @@
 
 use super::access::{address_value, domain_value};
 use super::{Arg, Argument, Input, Restriction, entry};
-use crate::action::interpret;
+use crate::action::{Entry, interpret};
 use crate::address::syntax::{ascii_name, literal_address};
 use crate::context::Context;
 use crate::question::{DnsRecord, DnsStatus, RecordType, Suspend};
@@ -119,7 +119,7 @@ fn check(
     }
     let domain = name.rsplit('@').next().unwrap_or_default();
     match search(context, table, domain, servers, subject)? {
-        Some(value) => interpret(context, table, &value, subject, Guard::OkForbidden(restriction)),
+        Some(entry) => interpret(context, &entry, subject, Guard::OkForbidden(restriction)),
         None => Ok(Step::Dunno),
     }
 }
@@ -130,7 +130,7 @@ fn search(
     domain: &str,
     servers: Servers,
     subject: Subject,
-) -> Result<Option<Arc<str>>, Suspend> {
+) -> Result<Option<Entry>, Suspend> {
     if domain.starts_with('[') {
         return match literal_address(domain) {
             Some(address) if servers != Servers::Ns => address_value(context, table, address),

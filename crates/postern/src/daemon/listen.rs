@@ -56,7 +56,11 @@ fn resolve(host: &str) -> Result<Vec<IpAddr>> {
     Ok(found)
 }
 
-fn port(name: &str) -> Result<u16> {
+/// The number of a port that is given by number or name.
+///
+/// # Errors
+/// A name that nobody knows.
+pub(crate) fn port(name: &str) -> Result<u16> {
     if let Ok(port) = name.parse() {
         return Ok(port);
     }

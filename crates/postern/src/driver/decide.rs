@@ -23,15 +23,26 @@ impl Conversation {
             recipient: session.recipient().map(str::to_owned),
             recipient_count: session.recipients().len(),
             etrn_domain: session.etrn_domain().map(str::to_owned),
-            size: session.bytes_received().max(session.mail_options().size),
+            size: match session.bytes_received() {
+                0 => session.mail_options().size,
+                received => received,
+            },
             queue_id: self.transaction.queue_id().map(|id| id.to_string()),
-            instance: String::new(),
+            instance: self.instance(),
             sasl: self.sasl.clone(),
             tls: None,
             improper_pipelining: session.improper_pipelining(),
             smtputf8: session.mail_options().smtputf8,
             now: crate::clock::unix_seconds(),
         }
+    }
+
+    /// What the policy protocol calls an instance: constant for a message, if anybody asks.
+    fn instance(&self) -> String {
+        if self.service.plan.policy_services().is_empty() || self.session.sender().is_none() {
+            return String::new();
+        }
+        self.transaction.instance().to_owned()
     }
 
     /// Evaluate the lists that are due and act on the outcome.

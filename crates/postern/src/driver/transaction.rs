@@ -11,7 +11,8 @@ use queue::{Content, Envelope, LargeWriter, Message, Notify, QueueId, Recipient,
 use smtp::address::quote_local;
 use smtp::server::{Body, MessageEnd, ServerSession};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use tables::TableSet;
 use tokio::sync::oneshot;
 
@@ -27,6 +28,7 @@ pub struct Transaction {
     /// The headers are ours to complete (`local_header_rewrite_clients`).
     pub local_rewrite: bool,
     intake: Option<Box<Intake>>,
+    instance: OnceLock<String>,
 }
 
 /// Content that has begun to arrive.
@@ -45,6 +47,16 @@ impl Transaction {
     /// The queue id, once the message has one.
     pub fn queue_id(&self) -> Option<QueueId> {
         self.id.map(|(id, _)| id)
+    }
+
+    /// A name for the message before it has a queue id: `pid.sec.usec.seq` in hexadecimal.
+    pub fn instance(&self) -> &str {
+        static SEQUENCE: AtomicU32 = AtomicU32::new(0);
+        self.instance.get_or_init(|| {
+            let now = clock::unix_micros();
+            let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
+            format!("{:x}.{:x}.{:x}.{sequence:x}", std::process::id(), now / 1_000_000, now % 1_000_000)
+        })
     }
 
     /// Drop everything; nothing of it was promised to anybody.
