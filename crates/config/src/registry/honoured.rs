@@ -177,7 +177,6 @@ const RULES: &[(&str, Honour)] = &[
     ("non_smtpd_milters", NotYet("milters")),
     ("internal_mail_filter_classes", NotYet("milters")),
     ("smtpd_proxy_*", NotYet("smtpd_proxy_filter")),
-    ("smtpd_policy_service_*", NotYet("policy services")),
     ("smtpd_upstream_proxy_*", NotYet("the PROXY protocol")),
     ("anvil_*", NotYet("rate limits")),
     ("smtpd_client_connection_*", NotYet("rate limits")),
