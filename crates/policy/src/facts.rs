@@ -114,6 +114,8 @@ pub struct Facts {
     pub improper_pipelining: bool,
     /// SMTPUTF8 was requested in MAIL FROM.
     pub smtputf8: bool,
-    /// Seconds since the epoch, for `$localtime` and the like.
+    /// Seconds since the epoch.
     pub now: u64,
+    /// How `$localtime` shows such a moment: `Nov 22 12:00:00` in the local time zone.
+    pub localtime: fn(u64) -> String,
 }

@@ -8,7 +8,6 @@ pub mod address;
 mod context;
 mod decision;
 mod evaluation;
-mod expand;
 mod facts;
 mod match_list;
 mod plan;
@@ -21,6 +20,7 @@ mod state;
 mod step;
 mod subject;
 mod tables;
+pub mod template;
 #[cfg(test)]
 mod testing;
 

@@ -298,6 +298,7 @@ pub fn facts() -> Facts {
         improper_pipelining: false,
         smtputf8: false,
         now: 0,
+        localtime: |seconds| format!("Jan 01 00:00:{seconds:02}"),
     }
 }
 

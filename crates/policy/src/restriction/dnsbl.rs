@@ -7,12 +7,12 @@ use crate::action::fit;
 use crate::address::syntax::{ascii_name, is_hostname, split_at_domain};
 use crate::address::{AddressMaps, Lookup};
 use crate::context::Context;
-use crate::expand::expand;
 use crate::facts::Facts;
 use crate::question::{DnsAnswer, DnsRecord, DnsStatus, RecordType, Suspend};
 use crate::refusal::{Refusal, Status};
 use crate::step::Step;
 use crate::subject::Subject;
+use crate::template;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -295,7 +295,7 @@ fn listing_text(context: &mut Context<'_, '_>, query: &str) -> Result<String, Su
 }
 
 /// The template for a list: by argument, by domain, or the default.
-fn template(context: &mut Context<'_, '_>, list: &Dnsbl) -> Result<Result<Option<Arc<str>>, Step>, Suspend> {
+fn own_template(context: &mut Context<'_, '_>, list: &Dnsbl) -> Result<Result<Option<Arc<str>>, Step>, Suspend> {
     let keys = [&list.text, &list.domain];
     let keys = if list.text == list.domain { &keys[1..] } else { &keys[..] };
     for key in keys {
@@ -318,23 +318,23 @@ fn reply(
     value: &str,
     listing: &str,
 ) -> Result<Step, Suspend> {
-    let template = match template(context, list)? {
-        Ok(template) => template,
+    let own = match own_template(context, list)? {
+        Ok(own) => own,
         Err(step) => return Ok(step),
     };
     let macros = Macros::new(context, list, subject, value, listing)?;
     let plan = context.plan;
     let mut text = None;
-    if let Some(template) = template {
-        match expand(&template, &plan.dnsbl.filter, &|name| macros.value(name)) {
+    if let Some(own) = own {
+        match template::expand(&own, &plan.dnsbl.filter, &|name| macros.value(name)) {
             Some(expanded) if split_code(&expanded).is_some() => text = Some(expanded),
             _ => {
                 let domain = &list.domain;
-                context.warning(format!("rbl_reply_maps: bad rbl reply template for domain {domain}: {template}"));
+                context.warning(format!("rbl_reply_maps: bad rbl reply template for domain {domain}: {own}"));
             }
         }
     }
-    let text = text.or_else(|| expand(&plan.dnsbl.default, &plan.dnsbl.filter, &|name| macros.value(name)));
+    let text = text.or_else(|| template::expand(&plan.dnsbl.default, &plan.dnsbl.filter, &|name| macros.value(name)));
     let text = text.unwrap_or_default();
     let Some((code, rest)) = split_code(&text) else { return Ok(Step::Abort(Refusal::server_error())) };
     let (status, rest) = Status::split(rest);
@@ -393,7 +393,7 @@ impl<'a> Macros<'a> {
             "reverse_client_name" => self.reverse_name.clone(),
             "client_address" => self.address.clone(),
             "server_name" => self.server.into(),
-            _ => return crate::expand::session_macro(self.facts, name),
+            _ => return template::session_macro(self.facts, name),
         })
     }
 }

@@ -34,6 +34,7 @@ impl Conversation {
             improper_pipelining: session.improper_pipelining(),
             smtputf8: session.mail_options().smtputf8,
             now: crate::clock::unix_seconds(),
+            localtime: super::replies::localtime,
         }
     }
 

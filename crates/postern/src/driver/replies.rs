@@ -2,7 +2,6 @@
 
 use super::conversation::Conversation;
 use super::footer::{self, Macros};
-use crate::clock;
 use crate::daemon::site::RewriteClients;
 use policy::{Ask, MatchList, Matched, PeerName, PeerStatus, Sasl, Suspend};
 use smtp::server::{Authorised, ClientIdentity, EhloKeywords, Flush, ServerSession};
@@ -134,15 +133,9 @@ impl Conversation {
         }
         let mut facts = self.facts();
         facts.recipient = self.session.recipients().last().map(|r| r.address.clone());
-        let localtime = clock::local_stamp(clock::unix_seconds());
-        let macros = Macros {
-            facts: &facts,
-            client: self.client.display(),
-            server_name: &service.my_hostname,
-            localtime: &localtime,
-            filter: &service.session_maps.expansion_filter,
-        };
-        match macros.expand(&template) {
+        let macros = Macros { facts: &facts, client: self.client.display(), server_name: &service.my_hostname };
+        let filter = &service.session_maps.expansion_filter;
+        match policy::template::expand(&template, filter, &|name| macros.value(name)) {
             Some(expanded) => footer::append(&reply, &expanded),
             None => {
                 self.client.line(format!("warning: smtpd_reject_footer: syntax error in \"{template}\""));
@@ -255,6 +248,12 @@ impl Conversation {
         }
         false
     }
+}
+
+/// `Nov 22 12:00:00` in the local zone, as `$localtime` has it.
+pub(super) fn localtime(seconds: u64) -> String {
+    let time = jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or(0)).unwrap_or_default();
+    time.to_zoned(jiff::tz::TimeZone::system()).strftime("%b %d %H:%M:%S").to_string()
 }
 
 /// May a filter's result be sent: 4xx or 5xx on each line, and an enhanced code of the same class.

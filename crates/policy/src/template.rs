@@ -1,12 +1,14 @@
-//! `$name` expansion in reply templates: `$x`, `${x}`, `${x?text}`, `${x:text}`, nested; values are filtered.
+//! `$name` expansion in reply templates (`default_rbl_reply`, `smtpd_reject_footer`): `$x`, `${x}`, `${x?text}`,
+//! `${x:text}`, `${x?{text}:{text}}`, nested; values are filtered.
 
 use crate::facts::Facts;
 
 /// How deep expressions may nest.
 const DEPTH: usize = 20;
 
-/// Expand a template; `None` for a syntax error. Characters of values that the filter does not have become `_`.
-pub(crate) fn expand(template: &str, filter: &str, value: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+/// Expand a template; `None` for a syntax error. Bytes of values that the filter (`smtpd_expansion_filter`, as written,
+/// with its escapes) does not have become `_`.
+pub fn expand(template: &str, filter: &str, value: &dyn Fn(&str) -> Option<String>) -> Option<String> {
     let expander = Expander { filter: unescaped(filter), value };
     let mut out = String::with_capacity(template.len() + 64);
     expander.run(template, &mut out, 0)?;
@@ -55,13 +57,19 @@ impl Expander<'_> {
         let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
         let (name, rest) = text.split_at(end);
         let value = (self.value)(name).filter(|value| !value.is_empty());
-        match (rest.chars().next(), value) {
-            (None, value) => self.push(value, out),
-            (Some('?'), Some(_)) | (Some(':'), None) => self.run(&rest[1..], out, depth + 1)?,
-            (Some('?' | ':'), _) => {}
+        let Some(test) = rest.chars().next() else {
+            self.push(value, out);
+            return Some(());
+        };
+        let (set, unset) = match test {
+            '?' => alternatives(&rest[1..])?,
+            ':' => (None, Some(alternatives(&rest[1..])?.0?)),
             _ => return None,
+        };
+        match if value.is_some() { set } else { unset } {
+            Some(text) => self.run(text, out, depth + 1),
+            None => Some(()),
         }
-        Some(())
     }
 
     fn push(&self, value: Option<String>, out: &mut String) {
@@ -74,6 +82,23 @@ impl Expander<'_> {
             }
         }
     }
+}
+
+/// `text`, `{text}` or `{text}:{text}`: what stands for a value, and for none.
+fn alternatives(text: &str) -> Option<(Option<&str>, Option<&str>)> {
+    if !text.trim_start().starts_with('{') {
+        return Some((Some(text), None));
+    }
+    let text = text.trim_start();
+    let end = closing(text, '{')?;
+    let (set, rest) = (text[1..end].trim(), text[end + 1..].trim());
+    let Some(rest) = rest.strip_prefix(':') else { return rest.is_empty().then_some((Some(set), None)) };
+    let rest = rest.trim_start();
+    if !rest.starts_with('{') {
+        return Some((Some(set), Some(rest)));
+    }
+    let end = closing(rest, '{')?;
+    rest[end + 1..].trim().is_empty().then_some((Some(set), Some(rest[1..end].trim())))
 }
 
 /// Where the bracket at the beginning closes.
@@ -126,7 +151,7 @@ fn unescaped(filter: &str) -> String {
 }
 
 /// Macros that only need facts (`$sender_domain`, `$helo_name`, …).
-pub(crate) fn session_macro(facts: &Facts, name: &str) -> Option<String> {
+pub fn session_macro(facts: &Facts, name: &str) -> Option<String> {
     let part = |address: &Option<String>, which: &str| -> Option<String> {
         let address = address.as_deref()?;
         let (local, domain) = smtp::address::split_domain(address);
@@ -146,28 +171,9 @@ pub(crate) fn session_macro(facts: &Facts, name: &str) -> Option<String> {
         "recipient" => part(&facts.recipient, ""),
         "recipient_name" => part(&facts.recipient, "name"),
         "recipient_domain" => part(&facts.recipient, "domain"),
-        "localtime" => Some(utc(facts.now)),
+        "localtime" => Some((facts.localtime)(facts.now)),
         _ => None,
     }
-}
-
-/// Month, day, time and year as `date` prints them, in UTC.
-fn utc(seconds: u64) -> String {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let days = seconds / 86_400;
-    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    // Days since 0000-03-01, after Howard Hinnant's civil_from_days.
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 2 } else { month - 10 };
-    let year = year_of_era + era * 400 + u64::from(month < 2);
-    let name = MONTHS.get(usize::try_from(month).unwrap_or(0)).unwrap_or(&"Jan");
-    format!("{name} {day:02} {hour:02}:{minute:02}:{second:02} {year}")
 }
 
 #[cfg(test)]
@@ -186,18 +192,14 @@ mod tests {
             ("x $a y", Some("x one two_ y")),
             ("${a}b$(a)", Some("one two_bone two_")),
             ("${a?; $a}|${empty?no}|${empty:yes}|${none:$a}", Some("; one two_||yes|one two_")),
+            ("${a?{set $a}:{unset}}|${none?{set}:{unset}}|${none?{set}}|${none:{x}}", Some("set one two_|unset||x")),
+            ("${a?{x} y}", None),
+            ("${a+x}", None),
             ("$$5", Some("$5")),
             ("${a", None),
             ("$ x", None),
         ] {
             assert_eq!(expand(template, filter, &value).as_deref(), expected, "{template}");
         }
-    }
-
-    #[test]
-    fn times_are_told() {
-        assert_eq!(utc(0), "Jan 01 00:00:00 1970");
-        assert_eq!(utc(951_827_696), "Feb 29 12:34:56 2000");
-        assert_eq!(utc(1_767_225_599), "Dec 31 23:59:59 2025");
     }
 }
