@@ -484,11 +484,15 @@ fn what_can_be_asked_ahead_is_asked_at_once() {
             dns(RecordType::A, "example.org"),
             dns(RecordType::Aaaa, "example.org"),
             listed.clone(),
-            helo.clone()
+            dns(RecordType::Txt, "10.2.0.192.bl.example"),
+            helo.clone(),
+            dns(RecordType::Txt, "h.example.dbl.example"),
         ]
     );
     bench.facts.sender = None;
-    assert_eq!(ahead(&bench, Moment::Helo), [listed, helo]);
+    let texts = ["10.2.0.192.bl.example", "h.example.dbl.example"].map(|name| dns(RecordType::Txt, name));
+    let [listed_text, helo_text] = texts;
+    assert_eq!(ahead(&bench, Moment::Helo), [listed, listed_text, helo, helo_text]);
     let trusted = bench.client("127.0.0.1");
     assert_eq!(ahead(&trusted, Moment::Helo), [], "a trusted client causes no look-ups");
 }

@@ -7,7 +7,7 @@ use crate::action::fit;
 use crate::address::syntax::{ascii_name, is_hostname, split_at_domain};
 use crate::address::{AddressMaps, Lookup};
 use crate::context::Context;
-use crate::facts::Facts;
+use crate::facts::{Facts, PeerName, PeerStatus};
 use crate::question::{DnsAnswer, DnsRecord, DnsStatus, RecordType, Suspend};
 use crate::refusal::{Refusal, Status};
 use crate::step::Step;
@@ -230,6 +230,10 @@ fn reject(
 ) -> Result<Step, Suspend> {
     let Arg::Domain(list) = arg else { return Ok(Step::Dunno) };
     let Some((value, query)) = query(context, list, subject, kind)? else { return Ok(Step::Dunno) };
+    if context.eager && context.dns(RecordType::A, &query).is_err() {
+        // The text is asked for beside the address: a listed client waits for one round of answers, not for two.
+        context.ahead(&[RecordType::Txt], &query);
+    }
     if is_listed(context, list, &query)? != Some(true) {
         return Ok(Step::Dunno);
     }
@@ -322,8 +326,9 @@ fn reply(
         Ok(own) => own,
         Err(step) => return Ok(step),
     };
-    let macros = Macros::new(context, list, subject, value, listing)?;
     let plan = context.plan;
+    let named = [own.as_deref(), Some(plan.dnsbl.default.as_str())].into_iter().flatten().any(names_client);
+    let macros = Macros::new(context, list, subject, value, listing, named)?;
     let mut text = None;
     if let Some(own) = own {
         match template::expand(&own, &plan.dnsbl.filter, &|name| macros.value(name)) {
@@ -340,6 +345,11 @@ fn reply(
     let (status, rest) = Status::split(rest);
     let status = fit(context, status.unwrap_or(Status::new(7, 1)), code, subject);
     Ok(Step::Reject(Refusal::new(code, (status.subject, status.detail), rest)))
+}
+
+/// Does a template show the client's name? Only then the refusal has to wait for it.
+fn names_client(template: &str) -> bool {
+    ["client_address", "client_port"].iter().fold(template.to_owned(), |text, m| text.replace(m, "")).contains("client")
 }
 
 /// Values of the macros of a reply template.
@@ -364,8 +374,12 @@ impl<'a> Macros<'a> {
         subject: Subject,
         value: &str,
         listing: &str,
+        named: bool,
     ) -> Result<Self, Suspend> {
-        let names = context.peer_name()?;
+        let (client, names) = match named {
+            true => (context.client_text()?, context.peer_name()?),
+            false => (String::new(), PeerName::unknown(PeerStatus::Permanent)),
+        };
         Ok(Self {
             facts: context.facts,
             code: context.plan.dnsbl.code.to_string(),
@@ -373,7 +387,7 @@ impl<'a> Macros<'a> {
             listing: listing.to_owned(),
             value: value.to_owned(),
             class: subject.class(),
-            client: context.client_text()?,
+            client,
             client_name: names.name.to_string(),
             reverse_name: names.reverse.to_string(),
             address: context.client_address(),
