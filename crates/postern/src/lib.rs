@@ -8,4 +8,5 @@ pub mod deliver;
 pub mod dns;
 pub mod driver;
 pub mod maillog;
+mod memory;
 mod policy_service;

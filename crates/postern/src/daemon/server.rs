@@ -8,6 +8,7 @@ use crate::deliver::{self, DeliverHandle};
 use crate::dns::{Hosts, Resolver, ResolverConfig};
 use crate::driver::{self, Worker};
 use crate::maillog::{self, Log, Target};
+use crate::memory::{self, Tide};
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
 use config::Diagnostic;
@@ -26,6 +27,8 @@ use tokio::sync::watch;
 const DRAIN: Duration = Duration::from_secs(10);
 /// Tables are looked after this often.
 const TABLE_CHECK: Duration = Duration::from_secs(1);
+/// How often an event loop looks whether memory is to be given back.
+const MEMORY_CHECK: Duration = Duration::from_secs(1);
 /// Our own directory below `queue_directory`: a Postfix queue beside it stays untouched.
 const SPOOL: &str = "postern";
 /// The master's own log tag.
@@ -251,6 +254,7 @@ impl Server {
                         tokio::spawn(driver::accept_loop(Arc::clone(&worker), listener, service))
                     })
                     .collect();
+                tokio::spawn(watch_memory(Arc::downgrade(&worker)));
                 for accepting in loops {
                     // An accept loop that panicked has stopped accepting, too.
                     let _ = accepting.await;
@@ -338,6 +342,22 @@ impl Server {
         self.site.store(Arc::new(new));
         super::delivery::reload(&self.deliver, &self.site);
         self.log.line(TAG, "reload complete");
+    }
+}
+
+/// Give memory back when the sessions that used it are gone.
+async fn watch_memory(worker: std::sync::Weak<Worker>) {
+    let mut tide = Tide::default();
+    loop {
+        tokio::time::sleep(MEMORY_CHECK).await;
+        // Each session holds the worker.
+        let sessions = worker.strong_count();
+        if sessions == 0 {
+            return;
+        }
+        if tide.is_out(sessions) {
+            memory::give_back();
+        }
     }
 }
 
