@@ -74,7 +74,7 @@ pub(crate) fn interpret(
             Ok(Step::Dunno)
         }
         _ => match reply_code(action.word) {
-            Some(code) => action.refuse(context, code, "").map(Step::Reject),
+            Some(code) => action.refuse(context, code, "Access denied").map(Step::Reject),
             None => action.list(context),
         },
     }
@@ -105,11 +105,10 @@ impl Action<'_> {
     }
 
     fn permit(&self, context: &mut Context<'_, '_>, action: String) -> Result<Step, Suspend> {
-        match self.guard {
+        match &self.guard {
             Guard::OkIgnored => return Ok(Step::Dunno),
-            Guard::OkForbidden(restriction) => {
-                let name = context.subject_name(self.subject)?;
-                for text in ok_forbidden(restriction, &name) {
+            Guard::OkForbidden(restriction, name) => {
+                for text in ok_forbidden(restriction, name) {
                     context.warning(text);
                 }
                 return Ok(Step::Abort(Refusal::server_error()));
@@ -233,7 +232,7 @@ impl Action<'_> {
             return self.permit(context, String::new());
         }
         let list = Arc::new(List { name: table.clone(), items, origin: self.entry.origin() });
-        Ok(Step::Enter(list, self.subject, self.guard))
+        Ok(Step::Enter(list, self.subject, self.guard.clone()))
     }
 }
 

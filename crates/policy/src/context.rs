@@ -217,9 +217,10 @@ impl Context<'_, '_> {
 
 /// The question, or `None` for names no query can be made for.
 pub(crate) fn dns_question(rtype: RecordType, name: &str) -> Option<Question> {
-    let name = ascii_name(name)?;
-    if !is_hostname(&name) {
+    let ascii = ascii_name(name)?;
+    // Postfix takes no name with a final dot for a host name.
+    if name.ends_with('.') || !is_hostname(&ascii) {
         return None;
     }
-    Some(Question::Dns { rtype, name: fold(&name).as_ref().into() })
+    Some(Question::Dns { rtype, name: fold(&ascii).as_ref().into() })
 }

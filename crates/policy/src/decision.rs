@@ -63,6 +63,8 @@ pub enum Effect {
 pub enum LogEntry {
     /// `warning: TEXT`.
     Warning(String),
+    /// The same, but not again for some time: the list's other clients meet it too.
+    WarningOnce(String),
     /// A plain line, `TEXT`.
     Plain(String),
     /// `QID: WORD: STAGE from NA: TEXT;CTX` (`reject`, `reject_warning`, `hold`, `permit`, …).

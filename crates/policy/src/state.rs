@@ -13,6 +13,10 @@ pub struct PolicyState {
     pub(crate) after_sender: Option<Refusal>,
     /// DISCARD has fired: the rest of the transaction is accepted.
     pub(crate) discard: bool,
+    /// `reject_unlisted_sender` was applied to the sender since the sender list was last due.
+    pub(crate) sender_checked: bool,
+    /// `reject_unlisted_recipient` was applied to this recipient.
+    pub(crate) recipient_checked: bool,
     /// HOLD has fired and was logged.
     pub(crate) held: bool,
     /// How many policy requests were made in this session.

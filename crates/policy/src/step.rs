@@ -40,13 +40,13 @@ pub(crate) struct Permit {
 }
 
 /// What a table may not do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Guard {
     /// Anything goes.
     #[default]
     None,
-    /// OK is an error (restriction name): names under the client's own control.
-    OkForbidden(&'static str),
+    /// OK is an error (restriction, what it looked up): names under the client's own control.
+    OkForbidden(&'static str, Arc<str>),
     /// OK counts as DUNNO: the address is routed by its sender.
     OkIgnored,
 }

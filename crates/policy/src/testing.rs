@@ -400,7 +400,7 @@ pub fn reply(decision: &Decision) -> String {
 /// The log of a decision, one string a line.
 pub fn log(decision: &Decision) -> Vec<String> {
     let line = |entry: &LogEntry| match entry {
-        LogEntry::Warning(text) => format!("warning: {text}"),
+        LogEntry::Warning(text) | LogEntry::WarningOnce(text) => format!("warning: {text}"),
         LogEntry::Plain(text) => text.clone(),
         LogEntry::Event { word, text } => format!("{word}: {text}"),
     };

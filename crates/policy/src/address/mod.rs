@@ -33,6 +33,8 @@ pub struct Routing {
     pub(crate) own_addresses: Vec<IpAddr>,
     pub(crate) delimiters: String,
     pub(crate) owner_request_special: bool,
+    pub(crate) probe_sender: String,
+    pub(crate) empty_recipient: String,
     pub(crate) double_bounce_sender: String,
     pub(crate) mydestination: MatchList,
     pub(crate) virtual_alias_domains: MatchList,
@@ -81,6 +83,8 @@ impl Routing {
             delimiters: get("recipient_delimiter"),
             owner_request_special: settings.bool("owner_request_special"),
             double_bounce_sender: get("double_bounce_sender"),
+            probe_sender: probe_sender(&get("address_verify_sender"), &get("myorigin")),
+            empty_recipient: empty_recipient(get("empty_address_recipient")),
             mydestination: list("mydestination", ListKind::Strings, tables),
             virtual_alias_domains: list("virtual_alias_domains", ListKind::Strings, tables),
             virtual_mailbox_domains: list("virtual_mailbox_domains", ListKind::Strings, tables),
@@ -106,6 +110,20 @@ impl Routing {
     pub fn is_own_address(&self, address: IpAddr) -> bool {
         self.own_addresses.contains(&address)
     }
+}
+
+/// `address_verify_sender` with a domain.
+fn probe_sender(address: &str, myorigin: &str) -> String {
+    match address {
+        "" | "<>" => String::new(),
+        _ if address.contains('@') => address.to_owned(),
+        _ => format!("{address}@{myorigin}"),
+    }
+}
+
+/// `empty_address_recipient`, which must not be empty itself.
+fn empty_recipient(address: String) -> String {
+    if address.is_empty() { "MAILER-DAEMON".to_owned() } else { address }
 }
 
 fn own_addresses(settings: &dyn Settings) -> Vec<IpAddr> {

@@ -107,6 +107,7 @@ impl Routing {
             Err(failed) => return Ok(Err(failed)),
         };
         let local = unquoted(&stripped.local);
+        resolved.flags.routed = local.contains(['@', '%', '!']);
         resolved.flags.error |= local.starts_with('-') && !self.allow_min_user;
         let Some(domain) = stripped.remote else {
             let domain = stripped.here.as_deref().unwrap_or(&self.myhostname);
@@ -115,9 +116,6 @@ impl Routing {
             set_transport(resolved, &self.local_transport, &self.myhostname);
             return self.apply_maps(resolved, ask);
         };
-        resolved.flags.routed = stripped.local.contains(['@', '%', '!'])
-            && (self.resolve_dequoted
-                || ['@', '%', '!'].iter().any(|c| bare_positions(&stripped.local, *c).next().is_some()));
         resolved.recipient = format!("{local}@{domain}");
         if !self.is_destination(&domain) {
             resolved.flags.error = true;
@@ -134,7 +132,7 @@ impl Routing {
         if domain.starts_with('[') {
             return mail_literal(domain).is_some();
         }
-        is_utf8_hostname(domain) || (self.resolve_numeric_domain && domain.parse::<IpAddr>().is_ok())
+        is_utf8_hostname(domain)
     }
 
     /// Strip domains that are ours until one remains that is not, or none.
@@ -143,6 +141,9 @@ impl Routing {
         let mut here = None;
         for _ in 0..=address.len() + 100 {
             trim_final_dot(&mut text);
+            if self.resolve_numeric_domain {
+                bracket_address(&mut text);
+            }
             let at = bare_positions(&text, '@').last();
             if let Some(at) = at {
                 let domain = &text[at + 1..];
@@ -166,11 +167,10 @@ impl Routing {
             }
             match self.reroute(&text) {
                 Some(next) => text = next,
+                // The surrogate may be an address with a domain.
+                None if matches!(text.as_str(), "" | "\"\"") => text.clone_from(&self.empty_recipient),
                 None => break,
             }
-        }
-        if text.is_empty() || text == "\"\"" {
-            text = "MAILER-DAEMON".to_owned();
         }
         Ok(Ok(Stripped { local: text, remote: None, here }))
     }
@@ -336,6 +336,18 @@ impl Routing {
         }
         maps.get("*", true, ask)
     }
+}
+
+/// `user@192.0.2.1` is `user@[192.0.2.1]`.
+fn bracket_address(text: &mut String) {
+    let Some(at) = bare_positions(text, '@').last() else { return };
+    let tag = match text[at + 1..].parse() {
+        Ok(IpAddr::V4(_)) => "[",
+        Ok(IpAddr::V6(_)) => "[IPv6:",
+        Err(_) => return,
+    };
+    text.insert_str(at + 1, tag);
+    text.push(']');
 }
 
 /// Quote what stands before the last operator, so that it is the one that counts.

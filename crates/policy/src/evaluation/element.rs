@@ -8,7 +8,9 @@ use crate::match_list::Matched;
 use crate::question::Suspend;
 use crate::refusal::Refusal;
 use crate::restriction::{Arg, Item, Kind, List, Problem, find_restriction};
+use crate::state::PolicyState;
 use crate::step::{Guard, Permit, Step};
+use crate::subject::Subject;
 
 /// Run one element.
 pub(super) fn check_item(context: &mut Context<'_, '_>, item: &Item, phase: Option<Phase>) -> Result<Step, Suspend> {
@@ -54,27 +56,46 @@ fn check_bare(context: &mut Context<'_, '_>, item: &Item, arg: &Arg, phase: Opti
     }
 }
 
+/// Whose address an explicit unlisted check is about.
+pub(super) fn unlisted_subject(item: &Item) -> Option<Subject> {
+    match &item.kind {
+        Kind::Check(entry, _) if entry.name == "reject_unlisted_sender" => Some(Subject::Sender),
+        Kind::Check(entry, _) if entry.name == "reject_unlisted_recipient" => Some(Subject::Recipient),
+        _ => None,
+    }
+}
+
+/// Unlisted checks are not repeated, by themselves or at the end of the list, unless they only warned. As in Postfix
+/// a sender stays checked until the sender list is due again, a recipient until the next RCPT TO.
+pub(super) fn mark_checked(item: &Item, prefixes: Prefixes, state: &mut PolicyState) {
+    match unlisted_subject(item) {
+        Some(_) if prefixes.warn => {}
+        Some(Subject::Sender) => state.sender_checked = true,
+        Some(_) => state.recipient_checked = true,
+        None => {}
+    }
+}
+
 /// What stands behind `permit`, `reject` or `defer` is never reached.
-pub(super) fn warn_of_ignored(
+pub(super) fn ignored_warning(
     step: &Step,
     item: &Item,
     list: &List,
     frames: &[Frame],
     prefixes: Prefixes,
-    log: &mut Vec<LogEntry>,
-) {
-    let Kind::Check(entry, _) = &item.kind else { return };
-    if prefixes.warn || !matches!(entry.name, "permit" | "reject" | "defer") {
-        return;
+) -> Option<LogEntry> {
+    let Kind::Check(entry, _) = &item.kind else { return None };
+    let reached = match entry.name {
+        "permit" => matches!(step, Step::Permit(_)),
+        "reject" | "defer" => matches!(step, Step::Reject(_)) && !prefixes.warn,
+        _ => false,
+    };
+    if !reached {
+        return None;
     }
-    if !matches!(step, Step::Permit(_) | Step::Reject(_)) {
-        return;
-    }
-    let index = frames.last().map_or(0, |frame| frame.index);
-    if let Some(next) = list.items.get(index + 1) {
-        let next = next.text.split(' ').next().unwrap_or_default();
-        log.push(LogEntry::Warning(format!("restriction `{next}' after `{}' is ignored", entry.name)));
-    }
+    let next = list.items.get(frames.last().map_or(0, |frame| frame.index) + 1)?;
+    let next = next.text.split(' ').next().unwrap_or_default();
+    Some(LogEntry::Warning(format!("restriction `{next}' after `{}' is ignored", entry.name)))
 }
 
 /// `permit: … action=NAME for CLASS=VALUE`, where that is wanted.
@@ -86,9 +107,10 @@ pub(super) fn log_permit(context: &mut Context<'_, '_>, permit: &Permit) -> Resu
         return Ok(());
     }
     let name = context.subject_name(permit.subject)?;
-    let mut text = format!("action={} for {}={name}", permit.action, permit.subject.class());
+    // The blank at the end of a line without a table is Postfix's.
+    let mut text = format!("action={} for {}={name} ", permit.action, permit.subject.class());
     if let Some(table) = &permit.table {
-        text.push_str(" from ");
+        text.push_str("from ");
         text.push_str(table);
     }
     context.log.push(LogEntry::Event { word: "permit", text });

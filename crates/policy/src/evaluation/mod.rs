@@ -20,7 +20,7 @@ use crate::restriction::{Arg, Item, Kind, List, Origin, Prefix, check_unlisted};
 use crate::state::PolicyState;
 use crate::step::{Guard, Step};
 use crate::subject::Subject;
-use element::{check_item, log_permit, warn_of_ignored};
+use element::{check_item, ignored_warning, log_permit, mark_checked, unlisted_subject};
 use phase::{Phase, bad_address, phases};
 use smtp::server::Moment;
 use std::cell::RefCell;
@@ -69,8 +69,6 @@ pub struct Evaluation {
     phase: Option<Phase>,
     defer_if_permit: Option<Refusal>,
     defer_if_reject: Option<Refusal>,
-    sender_checked: bool,
-    recipient_checked: bool,
     sleeps: u32,
     resolved: RefCell<ResolvedAddresses>,
     decision: Decision,
@@ -91,8 +89,6 @@ impl Evaluation {
             phase: None,
             defer_if_permit: None,
             defer_if_reject: None,
-            sender_checked: false,
-            recipient_checked: false,
             sleeps: 0,
             resolved: RefCell::default(),
             decision: Decision::default(),
@@ -117,6 +113,7 @@ impl Evaluation {
         if !self.started {
             self.started = true;
             self.phases = phases(plan, facts, self.moment);
+            state.recipient_checked &= !matches!(self.moment, Moment::Rcpt | Moment::Vrfy);
             self.restore(state);
         }
         while !self.over {
@@ -191,8 +188,13 @@ impl Evaluation {
             }
         };
         self.next_phase += 1;
+        // One command looks at relay and recipient lists: what one found holds in the other.
+        let before = self.next_phase.checked_sub(2).and_then(|at| self.phases.get(at));
+        if !matches!((before, phase), (Some(Phase::Relay), Phase::Recipient) | (Some(Phase::Recipient), Phase::Relay)) {
+            self.defer_if_reject = None;
+        }
+        state.sender_checked &= phase != Phase::Sender;
         self.phase = Some(phase);
-        self.defer_if_reject = None;
         if phase == Phase::Client {
             self.defer_if_permit = None;
         }
@@ -221,10 +223,9 @@ impl Evaluation {
         phase: Phase,
         plan: &Plan,
         facts: &Facts,
-        state: &PolicyState,
+        state: &mut PolicyState,
         ask: &mut Ask<'_>,
     ) -> Result<(), Suspend> {
-        self.defer_if_reject = if phase == Phase::UnlistedRecipient { self.defer_if_reject.take() } else { None };
         let (mut log, mut effects) = (Vec::new(), Vec::new());
         let subject = if phase == Phase::UnlistedSender { Subject::Sender } else { Subject::Recipient };
         let mut out =
@@ -247,11 +248,12 @@ impl Evaluation {
                 return Ok(());
             }
             _ if state.discard => return Ok(()),
-            Phase::UnlistedSender if self.sender_checked => return Ok(()),
-            Phase::UnlistedRecipient if self.recipient_checked => return Ok(()),
+            Phase::UnlistedSender if state.sender_checked => return Ok(()),
+            Phase::UnlistedRecipient if state.recipient_checked => return Ok(()),
             _ => {}
         }
         let step = check_unlisted(&mut context, subject)?;
+        state.sender_checked |= phase == Phase::UnlistedSender;
         self.decision.log.append(&mut log);
         if let Step::Reject(refusal) | Step::Abort(refusal) = step {
             self.refuse(plan, refusal, Prefixes::default());
@@ -322,11 +324,16 @@ impl Evaluation {
         let mut out =
             Output { log: &mut log, effects: &mut effects, held: state.held, policy_requests: state.policy_requests };
         let mut context = self.context(plan, facts, ask, subject, prefixes, &mut out);
-        let step = check_item(&mut context, item, self.phase)?;
+        let checked = match unlisted_subject(item) {
+            Some(Subject::Sender) => state.sender_checked,
+            Some(_) => state.recipient_checked,
+            None => false,
+        };
+        let step = if checked { Step::Dunno } else { check_item(&mut context, item, self.phase)? };
         if let (Step::Permit(permit) | Step::Discard(permit), None) = (&step, &self.defer_if_permit) {
             log_permit(&mut context, permit)?;
         }
-        warn_of_ignored(&step, item, &list, &self.frames, prefixes, &mut log);
+        let ignored = ignored_warning(&step, item, &list, &self.frames, prefixes);
         if let Kind::Check(_, arg) = &item.kind {
             self.sleeps += u32::from(matches!(arg, Arg::Seconds(_)));
             state.policy_requests += u32::from(matches!(arg, Arg::PolicyService(_)));
@@ -334,8 +341,9 @@ impl Evaluation {
         self.decision.log.append(&mut log);
         state.held |= effects.contains(&Effect::Hold);
         self.decision.effects.append(&mut effects);
-        self.mark_checked(item, prefixes);
+        mark_checked(item, prefixes, state);
         self.apply(step, item, &list.name, plan, state);
+        self.decision.log.extend(ignored);
         Ok(())
     }
 
@@ -346,14 +354,6 @@ impl Evaluation {
             disconnect: sum.disconnect || frame.prefixes.disconnect,
             no_count: sum.no_count || frame.prefixes.no_count,
         })
-    }
-
-    /// Explicit unlisted checks stand in for the implicit ones, unless they only warn.
-    fn mark_checked(&mut self, item: &Item, prefixes: Prefixes) {
-        if let Kind::Check(entry, _) = &item.kind {
-            self.sender_checked |= entry.name == "reject_unlisted_sender" && !prefixes.warn;
-            self.recipient_checked |= entry.name == "reject_unlisted_recipient" && !prefixes.warn;
-        }
     }
 
     fn apply(&mut self, step: Step, item: &Item, list: &Arc<str>, plan: &Plan, state: &mut PolicyState) {
@@ -440,8 +440,8 @@ impl Evaluation {
                     self.after_item(state);
                     return;
                 }
-                Guard::OkForbidden(restriction) => {
-                    self.forbid_ok(restriction, &frame.list.name);
+                Guard::OkForbidden(restriction, name) => {
+                    self.forbid_ok(restriction, &name);
                     self.refuse(plan, Refusal::server_error(), Prefixes::default());
                     return;
                 }

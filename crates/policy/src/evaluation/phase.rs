@@ -45,8 +45,7 @@ pub(super) fn phases(plan: &Plan, facts: &Facts, moment: Moment) -> Vec<Phase> {
         Moment::Connect | Moment::Helo => {}
         Moment::Rcpt | Moment::Vrfy => {
             due.push(Phase::RecipientSyntax);
-            let postmaster = facts.recipient.as_ref().is_some_and(|it| it.eq_ignore_ascii_case("postmaster"));
-            if !postmaster {
+            if !is_always_taken(plan, facts) {
                 push_recipient(plan, facts, &mut due);
             }
         }
@@ -61,6 +60,14 @@ pub(super) fn phases(plan: &Plan, facts: &Facts, moment: Moment) -> Vec<Phase> {
         Moment::EndOfData => due.extend([Phase::EndOfData, Phase::Settle]),
     }
     due
+}
+
+/// Mail to the postmaster, and what comes back to our own address probes, passes all lists.
+fn is_always_taken(plan: &Plan, facts: &Facts) -> bool {
+    let probe = plan.routing.probe_sender.as_str();
+    facts.recipient.as_deref().is_some_and(|recipient| {
+        recipient.eq_ignore_ascii_case("postmaster") || (!probe.is_empty() && recipient.eq_ignore_ascii_case(probe))
+    })
 }
 
 fn push_sender(plan: &Plan, due: &mut Vec<Phase>) {

@@ -381,7 +381,7 @@ fn permits_are_logged_where_that_is_asked_for() {
     assert_eq!(
         log(&Bench::new(&values, script).rcpt()),
         [
-            "permit: action=permit_mynetworks for Client host=client.example.net[192.0.2.10]",
+            "permit: action=permit_mynetworks for Client host=client.example.net[192.0.2.10] ",
             "permit: action=OK for Recipient address=u@example.com from hash:/t",
         ]
     );

@@ -20,14 +20,14 @@ pub(super) const ENTRIES: &[Restriction] = &[
         Argument::Table,
         &[Input::Client],
         "Look up the client's name, parent domains, address and networks",
-        |context, arg| client(context, arg, Subject::Client, Guard::None),
+        |context, arg| client(context, arg, Subject::Client),
     ),
     entry(
         REVERSE,
         Argument::Table,
         &[Input::Client],
         "Look up the client's unverified name, parent domains, address and networks",
-        |context, arg| client(context, arg, Subject::ReverseClient, Guard::OkForbidden(REVERSE)),
+        |context, arg| client(context, arg, Subject::ReverseClient),
     ),
     entry(
         "check_helo_access",
@@ -133,10 +133,13 @@ fn conclude(
     }
 }
 
-fn client(context: &mut Context<'_, '_>, arg: &Arg, subject: Subject, guard: Guard) -> Result<Step, Suspend> {
+fn client(context: &mut Context<'_, '_>, arg: &Arg, subject: Subject) -> Result<Step, Suspend> {
     let Arg::Table(table) = arg else { return Ok(Step::Dunno) };
     let names = context.peer_name()?;
-    let name = if subject == Subject::Client { names.name } else { names.reverse };
+    let (name, guard) = match subject {
+        Subject::Client => (names.name, Guard::None),
+        _ => (names.reverse.clone(), Guard::OkForbidden(REVERSE, names.reverse)),
+    };
     let mut found = domain_value(context, table, &name)?;
     if let (None, Some(address)) = (&found, context.facts.client.address) {
         found = address_value(context, table, address)?;

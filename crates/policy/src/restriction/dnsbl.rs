@@ -7,12 +7,14 @@ use crate::action::fit;
 use crate::address::syntax::{ascii_name, is_hostname, split_at_domain};
 use crate::address::{AddressMaps, Lookup};
 use crate::context::Context;
+use crate::decision::LogEntry;
 use crate::facts::{Facts, PeerName, PeerStatus};
 use crate::question::{DnsAnswer, DnsRecord, DnsStatus, RecordType, Suspend};
 use crate::refusal::{Refusal, Status};
 use crate::step::Step;
 use crate::subject::Subject;
 use crate::template;
+use smtp::server::Moment;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -177,6 +179,9 @@ fn query(
     if value.is_empty() || (is_client && value == "unknown") {
         return Ok(None);
     }
+    if value.ends_with('.') {
+        return Ok(None);
+    }
     let (local, domain) = split_at_domain(&value);
     let Some(domain) = ascii_name(domain.unwrap_or(local)) else { return Ok(None) };
     let numeric = domain.rsplit('.').next().is_some_and(|label| label.bytes().all(|b| b.is_ascii_digit()));
@@ -215,7 +220,8 @@ fn is_listed(context: &mut Context<'_, '_>, list: &Dnsbl, query: &str) -> Result
         DnsStatus::Ok => Ok(Some(list.matches(&answer))),
         DnsStatus::NotFound | DnsStatus::NullMx => Ok(Some(false)),
         _ => {
-            context.warning(format!("{query}: RBL lookup error: {}", answer.reason));
+            let text = format!("{query}: RBL lookup error: {}", answer.reason);
+            context.log.push(LogEntry::WarningOnce(text));
             Ok(None)
         }
     }
@@ -250,7 +256,7 @@ fn permit(
 ) -> Result<Step, Suspend> {
     let Arg::Domain(list) = arg else { return Ok(Step::Dunno) };
     let facts = context.facts;
-    if let Some(recipient) = facts.recipient.as_deref() {
+    if let (Moment::Rcpt, Some(recipient)) = (context.moment, facts.recipient.as_deref()) {
         // A list must not be able to open the relay.
         match is_authorized(context, recipient)? {
             Ok(true) => {}
@@ -274,7 +280,8 @@ fn listing_text(context: &mut Context<'_, '_>, query: &str) -> Result<String, Su
     let answer = context.dns(RecordType::Txt, query)?;
     if answer.status != DnsStatus::Ok {
         if answer.status != DnsStatus::NotFound {
-            context.warning(format!("{query}: TXT lookup error: {}", answer.reason));
+            let text = format!("{query}: TXT lookup error: {}", answer.reason);
+            context.log.push(LogEntry::WarningOnce(text));
         }
         return Ok(String::new());
     }

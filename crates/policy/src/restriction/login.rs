@@ -72,7 +72,12 @@ fn either(login: Option<&str>, owners: Option<&str>) -> Option<String> {
 
 fn check(context: &mut Context<'_, '_>, name: &str, rule: Rule) -> Result<Step, Suspend> {
     if !context.plan.sasl_enabled {
-        context.warning(format!("restriction `{name}' ignored: no SASL support"));
+        // The one that is for both is made of two.
+        let both = ["reject_authenticated_sender_login_mismatch", "reject_unauthenticated_sender_login_mismatch"];
+        let names = if name == "reject_sender_login_mismatch" { &both[..] } else { &[name] };
+        for name in names {
+            context.warning(format!("restriction `{name}' ignored: no SASL support"));
+        }
         return Ok(Step::Dunno);
     }
     let Some(sender) = address_of(context, Subject::Sender) else { return Ok(Step::Dunno) };
@@ -161,7 +166,10 @@ mod tests {
         let values = [("smtpd_sender_restrictions", "reject_sender_login_mismatch")];
         assert_eq!(
             log(&Bench::new(&values, Script::default()).rcpt()),
-            ["warning: restriction `reject_sender_login_mismatch' ignored: no SASL support"]
+            [
+                "warning: restriction `reject_authenticated_sender_login_mismatch' ignored: no SASL support",
+                "warning: restriction `reject_unauthenticated_sender_login_mismatch' ignored: no SASL support",
+            ]
         );
     }
 

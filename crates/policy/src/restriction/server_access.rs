@@ -1,9 +1,10 @@
 //! Tables for the servers of a domain: its addresses, mail exchangers and name servers (`check_*_{a,mx,ns}_access`).
 
 use super::access::{address_value, domain_value};
+use super::hostname::without_final_dot;
 use super::{Arg, Argument, Input, Restriction, entry};
 use crate::action::{Entry, interpret};
-use crate::address::syntax::{ascii_name, literal_address};
+use crate::address::syntax::{ascii_name, fold, literal_address};
 use crate::context::Context;
 use crate::question::{DnsRecord, DnsStatus, RecordType, Suspend};
 use crate::step::{Guard, Step};
@@ -119,7 +120,7 @@ fn check(
     }
     let domain = name.rsplit('@').next().unwrap_or_default();
     match search(context, table, domain, servers, subject)? {
-        Some(entry) => interpret(context, &entry, subject, Guard::OkForbidden(restriction)),
+        Some(entry) => interpret(context, &entry, subject, Guard::OkForbidden(restriction, name.clone())),
         None => Ok(Step::Dunno),
     }
 }
@@ -137,7 +138,9 @@ fn search(
             _ => Ok(None),
         };
     }
-    let Some(domain) = ascii_name(domain).filter(|domain| !domain.is_empty()) else { return Ok(None) };
+    // A final dot stays: such a name is not in the DNS, here as in Postfix.
+    let ascii = if domain.is_ascii() { Some(fold(domain)) } else { ascii_name(domain) };
+    let Some(domain) = ascii.filter(|domain| !domain.is_empty()) else { return Ok(None) };
     let hosts = match servers {
         Servers::Itself => vec![domain.as_ref().into()],
         Servers::Mx => exchangers(context, &domain, subject)?,
@@ -233,7 +236,8 @@ fn host_addresses(
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
     }
-    match context.addresses(host)? {
+    // Hosts are found with a final dot, names of mail exchangers and name servers aren't asked for with one.
+    match context.addresses(without_final_dot(host))? {
         Ok(addresses) => Ok(addresses),
         Err(answer) => {
             let (word, class, name) = (word(servers), subject.class(), context.subject_name(subject)?);

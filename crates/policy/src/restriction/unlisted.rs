@@ -79,8 +79,6 @@ fn by_transport(context: &mut Context<'_, '_>, resolved: &Resolved, subject: Sub
     };
     let (status, text) = Status::split(&resolved.nexthop);
     let status = match status {
-        // The built-in text of virtual alias domains, fitted without a word in the log.
-        Some(given) if resolved.class == AddressClass::VirtualAlias => unknown_status(given, subject),
         Some(given) => fit(context, given, code, subject),
         None => unknown_status(Status::new(1, 1), subject),
     };

@@ -389,6 +389,8 @@ fn rewrite_clients(
                     Diagnostic::error("bad-argument", "check_address_map needs type:table").at(p.origin(name)),
                 ),
             },
+            // As in Postfix, a table may stand by itself.
+            _ if word.contains(':') => found.push(RewriteClients::AddressMap(registry.intern(word, p.origin(name)).0)),
             _ => problems.push(
                 Diagnostic::error("unknown-restriction", format!("unknown element in {name}: {word}"))
                     .at(p.origin(name))

@@ -1,6 +1,7 @@
 //! One decision: facts from the session, the evaluation, answers until it is done, then its log lines and effects.
 
 use super::conversation::Conversation;
+use super::warned;
 use policy::{Ask, Decision, Evaluation, Facts, LogEntry, Protocol, Question, Suspend};
 use smtp::server::{Decide, Moment, ServerSession, Verdict};
 use std::fmt::Write;
@@ -112,6 +113,8 @@ impl Conversation {
         for entry in decision.log {
             let line = match entry {
                 LogEntry::Warning(text) => format!("warning: {text}"),
+                LogEntry::WarningOnce(text) if warned::is_repeated(&text, crate::clock::unix_seconds()) => continue,
+                LogEntry::WarningOnce(text) => format!("warning: {text}"),
                 LogEntry::Plain(text) => text,
                 LogEntry::Event { word, text } => self.event_line(decide, word, &text),
             };

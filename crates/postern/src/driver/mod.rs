@@ -8,6 +8,7 @@ mod listener;
 pub mod proxy_protocol;
 mod replies;
 mod transaction;
+mod warned;
 
 pub use listener::accept_loop;
 
