@@ -65,6 +65,22 @@ pub struct Effects {
     pub eight_bit: bool,
 }
 
+impl Effects {
+    /// Add what access rules want done; the last word counts. PREPEND is a matter of the content.
+    pub fn add<'a>(&mut self, effects: impl IntoIterator<Item = &'a policy::Effect>) {
+        for effect in effects {
+            match effect {
+                policy::Effect::Hold => self.hold = true,
+                policy::Effect::Discard => self.discard = true,
+                policy::Effect::Filter(target) => self.filter = Some(target.clone()),
+                policy::Effect::Redirect(target) => self.redirect = Some(target.clone()),
+                policy::Effect::Bcc(address) => self.bcc.push(address.clone()),
+                policy::Effect::Prepend(_) => {}
+            }
+        }
+    }
+}
+
 /// Whether the message may be queued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {

@@ -65,15 +65,7 @@ impl Cleanup {
     /// written by the first [`Cleanup::feed`] or by [`Cleanup::finish`].
     pub fn new(config: Arc<CleanupConfig>, mut context: MessageContext) -> Self {
         let mut effects = Effects::default();
-        for effect in &context.effects {
-            match effect {
-                policy::Effect::Hold => effects.hold = true,
-                policy::Effect::Discard => effects.discard = true,
-                policy::Effect::Filter(target) => effects.filter = Some(target.clone()),
-                policy::Effect::Redirect(target) => effects.redirect = Some(target.clone()),
-                policy::Effect::Bcc(_) | policy::Effect::Prepend(_) => {}
-            }
-        }
+        effects.add(context.effects.iter().filter(|effect| !matches!(effect, policy::Effect::Bcc(_))));
         effects.skip_milters = effects.discard || effects.redirect.is_some();
         let checks = context.checks && !effects.skip_milters;
         let refusal = context.refusal.take();

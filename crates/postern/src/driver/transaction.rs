@@ -36,6 +36,8 @@ struct Intake {
     cleanup: Cleanup,
     expansion: Expansion,
     recipients: Vec<InRecipient>,
+    /// So many effects of access rules were known when it began.
+    begun_with: usize,
     bcc: Vec<String>,
     raw: Vec<u8>,
     ready: Vec<u8>,
@@ -172,7 +174,17 @@ impl Conversation {
         let mut tables = CleanupTables(&self.site.tables);
         let mut expansion = recipients::expand(&config, &envelope, &mut tables);
         let cleanup = Cleanup::new(config, self.message_context(id, &mut expansion));
-        Intake { cleanup, expansion, recipients, bcc, raw: Vec::new(), ready: Vec::new(), large: None, failed: None }
+        Intake {
+            cleanup,
+            expansion,
+            recipients,
+            bcc,
+            begun_with: self.transaction.effects.len(),
+            raw: Vec::new(),
+            ready: Vec::new(),
+            large: None,
+            failed: None,
+        }
     }
 
     fn message_context(&self, id: QueueId, expansion: &mut Expansion) -> MessageContext {
@@ -250,9 +262,11 @@ impl Conversation {
     }
 
     async fn store(&mut self, intake: Intake, id: QueueId, arrival: i64) -> MessageEnd {
-        let Intake { cleanup, mut expansion, recipients, bcc, mut ready, mut large, failed, .. } = intake;
+        let Intake { cleanup, mut expansion, recipients, bcc, mut ready, mut large, failed, begun_with, .. } = intake;
         let mut tables = CleanupTables(&self.site.tables);
-        let finished = cleanup.finish(&mut tables, &mut ready);
+        let mut finished = cleanup.finish(&mut tables, &mut ready);
+        // What the end-of-data list did comes after what the content caused.
+        finished.effects.add(self.transaction.effects.get(begun_with..).unwrap_or_default());
         let envelope = recipients::Envelope {
             queue_id: id.as_str(),
             sender: self.session.sender().unwrap_or_default(),
