@@ -2,10 +2,9 @@
 //! of alias expansion and automatic BCC.
 
 use crate::cleanup::RewriteContext;
-use crate::config::words;
 use crate::log::LogLine;
 use crate::lookup::Lookup;
-use policy::{AddressMaps, Answer, Ask, ExpansionLimits, Ledger, Question, Routing, Settings, TableRegistry, World};
+use policy::{AddressMaps, Answer, Ask, Ledger, Question, Routing, Settings, TableRegistry, World};
 use smtp::address::{header, quote_local, split_domain, unquote_local};
 use std::sync::Arc;
 
@@ -26,10 +25,10 @@ pub struct Classes {
 }
 
 impl Classes {
-    /// The classes named in a list; unknown words are left to the configuration's own diagnostics.
-    pub fn parse(text: &str) -> Self {
+    /// The classes that a parameter names; unknown words are left to the configuration's own diagnostics.
+    fn read(settings: &dyn Settings, name: &str) -> Self {
         let mut classes = Self::default();
-        for word in words(text) {
+        for word in settings.elements(name) {
             match word.as_str() {
                 "envelope_sender" => classes.envelope_sender = true,
                 "envelope_recipient" => classes.envelope_recipient = true,
@@ -109,6 +108,17 @@ impl<'a> Notes<'a> {
     }
 }
 
+/// Limits of alias expansion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ExpansionLimits {
+    /// `virtual_alias_recursion_limit`.
+    pub recursion: usize,
+    /// `virtual_alias_expansion_limit`.
+    pub expansion: usize,
+    /// `virtual_alias_address_length_limit`.
+    pub address_length: usize,
+}
+
 /// Rewriting and mapping of addresses, as one service has it configured.
 #[derive(Clone, Debug)]
 pub struct AddressRules {
@@ -161,10 +171,10 @@ impl AddressRules {
     pub fn compile(settings: &dyn Settings, tables: &mut TableRegistry) -> Self {
         let mapping = |name: &str, tables: &mut TableRegistry| Mapping {
             maps: AddressMaps::compile(&format!("{name}_maps"), settings, tables),
-            classes: Classes::parse(&settings.get(&format!("{name}_classes"))),
+            classes: Classes::read(settings, &format!("{name}_classes")),
         };
         let size = |name: &str| settings.int(name).and_then(|value| usize::try_from(value).ok()).unwrap_or(1000);
-        let propagate = words(&settings.get("propagate_unmatched_extensions"));
+        let propagate = settings.elements("propagate_unmatched_extensions");
         let text = |name: &str| settings.get(name).trim().to_owned();
         Self {
             routing: Routing::compile(settings, tables).0,
@@ -179,9 +189,9 @@ impl AddressRules {
             canonical: mapping("canonical", tables),
             propagate_canonical: propagate.iter().any(|word| word == "canonical"),
             masquerade: Masquerade {
-                domains: words(&settings.get("masquerade_domains")),
-                exceptions: words(&settings.get("masquerade_exceptions").to_lowercase()),
-                classes: Classes::parse(&settings.get("masquerade_classes")),
+                domains: settings.elements("masquerade_domains"),
+                exceptions: settings.elements("masquerade_exceptions").iter().map(|name| name.to_lowercase()).collect(),
+                classes: Classes::read(settings, "masquerade_classes"),
             },
             propagate_virtual: propagate.iter().any(|word| word == "virtual"),
             virtual_alias_maps: AddressMaps::compile("virtual_alias_maps", settings, tables),

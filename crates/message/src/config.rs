@@ -131,7 +131,11 @@ impl CleanupConfig {
             always_add_missing_headers: yes("always_add_missing_headers"),
             undisclosed_recipients_header: text("undisclosed_recipients_header"),
             enable_long_queue_ids: yes("enable_long_queue_ids"),
-            message_drop_headers: words(&text("message_drop_headers").to_ascii_lowercase()),
+            message_drop_headers: settings
+                .elements("message_drop_headers")
+                .iter()
+                .map(|name| name.to_ascii_lowercase())
+                .collect(),
             hopcount_limit: size("hopcount_limit", default.hopcount_limit),
             header_size_limit: size("header_size_limit", default.header_size_limit),
             line_length_limit: size("line_length_limit", default.line_length_limit),
@@ -157,11 +161,6 @@ impl CleanupConfig {
             detect_8bit_encoding_header: yes("detect_8bit_encoding_header"),
         }
     }
-}
-
-/// The words of a list, separated by comma or white space.
-pub(crate) fn words(text: &str) -> Vec<String> {
-    text.split(|c: char| c == ',' || c.is_ascii_whitespace()).filter(|w| !w.is_empty()).map(String::from).collect()
 }
 
 /// C-like escapes: `\a \b \f \n \r \t \v \ddd` and `\\`.

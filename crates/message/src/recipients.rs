@@ -6,32 +6,13 @@ use crate::config::CleanupConfig;
 use crate::log::LogLine;
 use crate::lookup::Lookup;
 use policy::AddressMaps;
+use smtp::server::Notify;
 use std::collections::HashSet;
 
-/// `NOTIFY=` of RCPT TO (RFC 3461); all false: none was given.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Notify {
-    /// `NEVER`.
-    pub never: bool,
-    /// `SUCCESS`.
-    pub success: bool,
-    /// `FAILURE`.
-    pub failure: bool,
-    /// `DELAY`.
-    pub delay: bool,
-}
-
-impl Notify {
-    /// `NOTIFY=NEVER`.
-    pub const NEVER: Self = Self { never: true, success: false, failure: false, delay: false };
-
-    /// After an alias was expanded, success has been reported.
-    fn without_success(self) -> Self {
-        match self {
-            Self { failure: false, delay: false, .. } => Self::NEVER,
-            _ => Self { success: false, ..self },
-        }
-    }
+/// After an alias was expanded, success has been reported.
+fn without_success(notify: Notify) -> Notify {
+    let rest = Notify::from_bits(notify.bits() & (Notify::FAILURE.bits() | Notify::DELAY.bits()));
+    if rest.is_empty() { Notify::NEVER } else { rest }
 }
 
 /// A recipient as the session took it.
@@ -248,7 +229,7 @@ impl Work<'_> {
         }
         let targets = self.aliases(address);
         let mut notify = notify;
-        if notify.success && targets.iter().any(|target| target != address) {
+        if notify.contains(Notify::SUCCESS) && targets.iter().any(|target| target != address) {
             let original = OutRecipient {
                 address: address.to_owned(),
                 orig_to: orig_to.to_owned(),
@@ -256,7 +237,7 @@ impl Work<'_> {
                 orcpt: orcpt.to_owned(),
             };
             self.to.alias_expanded.push(original);
-            notify = notify.without_success();
+            notify = without_success(notify);
         }
         for target in targets {
             self.to.add(limit, target, orig_to, notify, orcpt);

@@ -24,7 +24,7 @@ pub mod template;
 #[cfg(test)]
 mod testing;
 
-pub use address::{AddressClass, AddressMaps, Expansion, ExpansionLimits, Lookup, Resolved, ResolvedFlags, Routing};
+pub use address::{AddressClass, AddressMaps, Lookup, Resolved, ResolvedFlags, Routing};
 pub use decision::{Decision, Effect, ErrorClass, LogEntry, Outcome, Rejection, Trace, TraceStep};
 pub use evaluation::{Evaluation, speculate};
 pub use facts::{Client, Facts, PeerName, PeerStatus, Protocol, Sasl, Tls};

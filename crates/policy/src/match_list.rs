@@ -68,7 +68,7 @@ pub enum Matched {
 
 /// Does `parent_domain_matches_subdomains` name this list?
 pub(crate) fn parent_style(settings: &dyn Settings, name: &str) -> bool {
-    elements(&settings.get("parent_domain_matches_subdomains")).iter().any(|word| word.eq_ignore_ascii_case(name))
+    settings.elements("parent_domain_matches_subdomains").iter().any(|word| word.eq_ignore_ascii_case(name))
 }
 
 impl MatchList {

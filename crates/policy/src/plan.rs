@@ -6,7 +6,7 @@ use crate::policy_service::{PolicyService, PolicyServices};
 use crate::restriction::{
     DnsblReplies, Input, Item, Kind, List, Origin, Prefix, Problem, Words, is_reply_template, parse, restrictions,
 };
-use crate::settings::{Settings, elements, words};
+use crate::settings::Settings;
 use crate::tables::TableRegistry;
 use config::{Diagnostic, Span};
 use std::collections::{HashMap, HashSet};
@@ -159,7 +159,7 @@ impl Compiler<'_> {
         let hosts = |name| ListKind::Hosts { parents: parent_style(settings, name) };
         let protocols = settings.get("inet_protocols").to_ascii_lowercase();
         let protocol = |name| protocols.contains("all") || protocols.contains(name) || protocols.trim().is_empty();
-        let overrides = settings.get("receive_override_options");
+        let overrides = settings.elements("receive_override_options");
         let mut plan = Plan {
             lists,
             classes,
@@ -181,7 +181,7 @@ impl Compiler<'_> {
             relay_first: settings.bool("smtpd_relay_before_recipient_restrictions"),
             reject_unlisted_sender: settings.bool("smtpd_reject_unlisted_sender"),
             reject_unlisted_recipient: settings.bool("smtpd_reject_unlisted_recipient"),
-            check_unlisted: !words(&overrides).any(|word| word == "no_unknown_recipient_checks"),
+            check_unlisted: !overrides.iter().any(|word| word == "no_unknown_recipient_checks"),
             soft_bounce: settings.bool("soft_bounce"),
             untrusted_routing: settings.bool("allow_untrusted_routing"),
             access_parents: parent_style(settings, "smtpd_access_maps"),
@@ -228,7 +228,7 @@ impl Compiler<'_> {
     }
 
     fn restriction_classes(&mut self) -> Vec<Arc<List>> {
-        let names = elements(&self.settings.get("smtpd_restriction_classes"));
+        let names = self.settings.elements("smtpd_restriction_classes");
         for (number, name) in names.iter().enumerate() {
             self.classes.insert(name.as_str().into(), number);
         }

@@ -18,12 +18,17 @@ pub trait Settings {
     /// The addresses this system listens on (`inet_interfaces`, with `all` resolved to what the interfaces have).
     /// The default takes the literal addresses of the parameter only.
     fn interface_addresses(&self) -> Vec<IpAddr> {
-        words(&self.get("inet_interfaces")).filter_map(|word| bare_address(word).parse().ok()).collect()
+        self.elements("inet_interfaces").iter().filter_map(|word| bare_address(word).parse().ok()).collect()
     }
 
     /// A parameter made up by the postmaster (a restriction class); `None` when it is nowhere defined.
     fn user_parameter(&self, name: &str) -> Option<String> {
         Some(self.get(name)).filter(|value| !value.trim().is_empty())
+    }
+
+    /// The elements of a list parameter.
+    fn elements(&self, name: &str) -> Vec<String> {
+        elements(&self.get(name))
     }
 
     /// A yes/no parameter; anything but `yes` is no.
@@ -37,11 +42,6 @@ pub trait Settings {
     }
 }
 
-/// The words of a list, separated by comma or white space.
-pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| c == ',' || c.is_ascii_whitespace()).filter(|word| !word.is_empty())
-}
-
 /// An address without its brackets and `IPv6:` tag.
 pub(crate) fn bare_address(text: &str) -> &str {
     let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
@@ -51,35 +51,9 @@ pub(crate) fn bare_address(text: &str) -> &str {
     }
 }
 
-/// The elements of a list like [`words`], where `{ … }` keeps one element together; its outer braces are removed.
+/// The elements of a list. One whose braces don't match is a single element, so that it is seen to make no sense.
 pub(crate) fn elements(text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut current = String::new();
-    let mut depth = 0_u32;
-    for c in text.chars() {
-        let separator = c == ',' || c.is_ascii_whitespace();
-        if depth == 0 && separator {
-            if !current.is_empty() {
-                found.push(std::mem::take(&mut current));
-            }
-            continue;
-        }
-        match c {
-            '{' => depth += 1,
-            '}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        current.push(c);
-    }
-    if !current.is_empty() {
-        found.push(current);
-    }
-    for element in &mut found {
-        if let Some(inner) = element.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-            *element = inner.trim().to_owned();
-        }
-    }
-    found
+    config::list::words(text).unwrap_or_else(|_| vec![text.trim().to_owned()])
 }
 
 #[cfg(test)]
@@ -87,10 +61,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_are_split_at_commas_and_blanks_with_braces_kept() {
-        let text = "a, b\n c inline:{{x=REJECT no} {y = OK}} {group of words},d";
-        assert_eq!(elements(text), ["a", "b", "c", "inline:{{x=REJECT no} {y = OK}}", "group of words", "d"]);
-        assert_eq!(words(" a,,b ").collect::<Vec<_>>(), ["a", "b"]);
+    fn a_list_with_unbalanced_braces_is_one_element() {
+        assert_eq!(elements("a, {b c} d"), ["a", "{b c}", "d"]);
+        assert_eq!(elements(" a, {b c "), ["a, {b c"]);
     }
 
     #[test]

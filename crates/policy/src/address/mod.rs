@@ -6,11 +6,11 @@ mod resolve;
 mod rewrite;
 pub(crate) mod syntax;
 
-pub use map::{AddressMaps, Expansion, ExpansionLimits, Lookup};
+pub use map::{AddressMaps, Lookup};
 pub use resolve::{AddressClass, Resolved, ResolvedFlags};
 
 use crate::match_list::{ListKind, MatchList, parent_style};
-use crate::settings::{Settings, bare_address, elements};
+use crate::settings::{Settings, bare_address};
 use crate::tables::TableRegistry;
 use config::Diagnostic;
 use std::net::IpAddr;
@@ -52,7 +52,6 @@ pub struct Routing {
     pub(crate) relay_transport: String,
     pub(crate) default_transport: String,
     pub(crate) relayhost: String,
-    pub(crate) propagate: Vec<String>,
 }
 
 impl Routing {
@@ -101,7 +100,6 @@ impl Routing {
             relay_transport: get("relay_transport"),
             default_transport: get("default_transport"),
             relayhost: get("relayhost"),
-            propagate: elements(&settings.get("propagate_unmatched_extensions")),
         };
         (routing, problems)
     }
@@ -128,7 +126,7 @@ fn empty_recipient(address: String) -> String {
 
 fn own_addresses(settings: &dyn Settings) -> Vec<IpAddr> {
     let mut found = settings.interface_addresses();
-    for word in elements(&settings.get("proxy_interfaces")) {
+    for word in settings.elements("proxy_interfaces") {
         if let Ok(address) = bare_address(&word).parse() {
             found.push(address);
         }

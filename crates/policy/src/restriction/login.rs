@@ -6,7 +6,7 @@ use crate::address::Lookup;
 use crate::context::Context;
 use crate::question::Suspend;
 use crate::refusal::Refusal;
-use crate::settings::words;
+use crate::settings::elements;
 use crate::step::Step;
 use crate::subject::Subject;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub(super) const ENTRIES: &[Restriction] = &[
 type Rule = fn(login: Option<&str>, owners: Option<&str>) -> Option<String>;
 
 fn not_owned(login: &str, owners: Option<&str>) -> Option<String> {
-    let owned = owners.is_some_and(|owners| words(owners).any(|owner| owner.eq_ignore_ascii_case(login)));
+    let owned = owners.is_some_and(|owners| elements(owners).iter().any(|owner| owner.eq_ignore_ascii_case(login)));
     if owned { None } else { Some(format!("not owned by user {login}")) }
 }
 

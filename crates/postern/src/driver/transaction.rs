@@ -152,7 +152,7 @@ impl Conversation {
             .iter()
             .map(|r| InRecipient {
                 address: r.address.clone(),
-                notify: notify_in(r.notify),
+                notify: r.notify,
                 orcpt: r.orcpt.clone().unwrap_or_default(),
             })
             .collect();
@@ -375,22 +375,7 @@ impl Conversation {
     }
 }
 
-fn notify_in(given: smtp::server::Notify) -> recipients::Notify {
-    use smtp::server::Notify;
-    recipients::Notify {
-        never: given.contains(Notify::NEVER),
-        success: given.contains(Notify::SUCCESS),
-        failure: given.contains(Notify::FAILURE),
-        delay: given.contains(Notify::DELAY),
-    }
-}
-
-fn notify_out(given: recipients::Notify) -> Notify {
-    let bits = [
-        (given.never, Notify::NEVER),
-        (given.success, Notify::SUCCESS),
-        (given.failure, Notify::FAILURE),
-        (given.delay, Notify::DELAY),
-    ];
-    bits.into_iter().filter(|(set, _)| *set).fold(Notify::default(), |all, (_, bit)| all.with(bit))
+/// The session's set and the queue's have the same bits.
+fn notify_out(given: smtp::server::Notify) -> Notify {
+    Notify(given.bits())
 }
