@@ -2,6 +2,7 @@
 //! `${x:text}`, `${x?{text}:{text}}`, nested; values are filtered.
 
 use crate::facts::Facts;
+use std::cell::Cell;
 
 /// How deep expressions may nest.
 const DEPTH: usize = 20;
@@ -9,14 +10,23 @@ const DEPTH: usize = 20;
 /// Expand a template; `None` for a syntax error. Bytes of values that the filter (`smtpd_expansion_filter`, as written,
 /// with its escapes) does not have become `_`.
 pub fn expand(template: &str, filter: &str, value: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-    let expander = Expander { filter: unescaped(filter), value };
+    let expander = Expander { filter: unescaped(filter), value, undefined: Cell::new(false) };
     let mut out = String::with_capacity(template.len() + 64);
     expander.run(template, &mut out, 0)?;
     Some(out)
 }
 
+/// As [`expand`]; a macro that isn't defined is an error too.
+pub fn expand_defined(template: &str, filter: &str, value: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let expander = Expander { filter: unescaped(filter), value, undefined: Cell::new(false) };
+    let mut out = String::with_capacity(template.len() + 64);
+    expander.run(template, &mut out, 0)?;
+    (!expander.undefined.get()).then_some(out)
+}
+
 struct Expander<'a> {
     filter: String,
+    undefined: Cell<bool>,
     value: &'a dyn Fn(&str) -> Option<String>,
 }
 
@@ -56,11 +66,12 @@ impl Expander<'_> {
     fn expression(&self, text: &str, out: &mut String, depth: usize) -> Option<()> {
         let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
         let (name, rest) = text.split_at(end);
-        let value = (self.value)(name).filter(|value| !value.is_empty());
+        let value = (self.value)(name);
         let Some(test) = rest.chars().next() else {
             self.push(value, out);
             return Some(());
         };
+        let value = value.filter(|value| !value.is_empty());
         let (set, unset) = match test {
             '?' => alternatives(&rest[1..])?,
             ':' => (None, Some(alternatives(&rest[1..])?.0?)),
@@ -73,6 +84,9 @@ impl Expander<'_> {
     }
 
     fn push(&self, value: Option<String>, out: &mut String) {
+        if value.is_none() {
+            self.undefined.set(true);
+        }
         for c in value.unwrap_or_default().chars() {
             if self.filter.is_empty() || self.filter.contains(c) {
                 out.push(c);

@@ -94,7 +94,10 @@ pub(super) fn ignored_warning(
         return None;
     }
     let next = list.items.get(frames.last().map_or(0, |frame| frame.index) + 1)?;
-    let next = next.text.split(' ').next().unwrap_or_default();
+    let next = match next.kind {
+        Kind::Bare(_) => next.text.as_ref(),
+        _ => next.text.split(' ').next().unwrap_or_default(),
+    };
     Some(LogEntry::Warning(format!("restriction `{next}' after `{}' is ignored", entry.name)))
 }
 

@@ -338,9 +338,9 @@ fn reply(
     let macros = Macros::new(context, list, subject, value, listing, named)?;
     let mut text = None;
     if let Some(own) = own {
-        match template::expand(&own, &plan.dnsbl.filter, &|name| macros.value(name)) {
-            Some(expanded) if split_code(&expanded).is_some() => text = Some(expanded),
-            _ => {
+        match template::expand_defined(&own, &plan.dnsbl.filter, &|name| macros.value(name)) {
+            Some(expanded) => text = Some(expanded),
+            None => {
                 let domain = &list.domain;
                 context.warning(format!("rbl_reply_maps: bad rbl reply template for domain {domain}: {own}"));
             }
@@ -348,7 +348,10 @@ fn reply(
     }
     let text = text.or_else(|| template::expand(&plan.dnsbl.default, &plan.dnsbl.filter, &|name| macros.value(name)));
     let text = text.unwrap_or_default();
-    let Some((code, rest)) = split_code(&text) else { return Ok(Step::Abort(Refusal::server_error())) };
+    let Some((code, rest)) = split_code(&text) else {
+        context.warning(format!("bad SMTP reply code in rbl reply \"{text}\""));
+        return Ok(Step::Reject(Refusal::new(450, (7, 1), "Service unavailable")));
+    };
     let (status, rest) = Status::split(rest);
     let status = fit(context, status.unwrap_or(Status::new(7, 1)), code, subject);
     Ok(Step::Reject(Refusal::new(code, (status.subject, status.detail), rest)))

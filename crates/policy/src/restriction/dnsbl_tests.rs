@@ -156,9 +156,13 @@ fn replies_can_be_worded() {
     let by_argument = by_domain.entry("hash:/replies", "bl.example=127.0.0.2", "450 $rbl_class later");
     assert_eq!(text(&reply("bl.example=127.0.0.2", by_argument)), "450 4.7.1 Client host later");
 
-    let decision = reply("bl.example", listed().entry("hash:/replies", "bl.example", "no code"));
-    assert_eq!(log(&decision)[0], "warning: rbl_reply_maps: bad rbl reply template for domain bl.example: no code");
+    let decision = reply("bl.example", listed().entry("hash:/replies", "bl.example", "550 $nosuch"));
+    assert_eq!(log(&decision)[0], "warning: rbl_reply_maps: bad rbl reply template for domain bl.example: 550 $nosuch");
     assert!(text(&decision).starts_with("554 5.7.1 Service unavailable; "));
+    for template in ["no code", "250 good"] {
+        let decision = reply("bl.example", listed().entry("hash:/replies", "bl.example", template));
+        assert_eq!(text(&decision), "450 4.7.1 Service unavailable");
+    }
     let decision = reply("bl.example", listed().failure("hash:/replies", "bl.example", "down"));
     assert_eq!(text(&decision), "451 4.3.5 Server configuration error");
 }

@@ -6,7 +6,7 @@ use super::{Arg, Argument, Input, Restriction, entry};
 use crate::address::syntax::domain_of;
 use crate::context::Context;
 use crate::match_list::Matched;
-use crate::question::{DnsRecord, DnsStatus, RecordType, Suspend};
+use crate::question::{DnsAnswer, DnsRecord, DnsStatus, RecordType, Suspend};
 use crate::refusal::Refusal;
 use crate::step::Step;
 use crate::subject::Subject;
@@ -41,15 +41,23 @@ fn permit_mx_backup(context: &mut Context<'_, '_>, _: &Arg) -> Result<Step, Susp
         Ok(false) => {}
         Err(step) => return Ok(step),
     }
-    match is_backup(context, recipient) {
-        Ok(true) => Ok(permit_as("permit_mx_backup", Subject::Recipient)),
-        Ok(false) => Ok(Step::Dunno),
-        Err(Stop::Step(step)) => Ok(step),
-        Err(Stop::Suspend(suspend)) => Err(suspend),
+    let mut failure = None;
+    let step = match is_backup(context, recipient, &mut failure) {
+        Ok(true) => return Ok(permit_as("permit_mx_backup", Subject::Recipient)),
+        Ok(false) => Step::Dunno,
+        Err(Stop::Step(step)) => step,
+        Err(Stop::Suspend(suspend)) => return Err(suspend),
+    };
+    match failure {
+        Some(text) if matches!(step, Step::Dunno) => {
+            Ok(Step::DeferIfReject(context.refusal(Subject::Recipient, 450, (4, 4), &text)?))
+        }
+        _ => Ok(step),
     }
 }
 
-fn is_backup(context: &mut Context<'_, '_>, recipient: &str) -> Result<bool, Stop> {
+/// The first look-up that failed is left in `failure`; it doesn't end the check.
+fn is_backup(context: &mut Context<'_, '_>, recipient: &str, failure: &mut Option<String>) -> Result<bool, Stop> {
     let facts = context.facts;
     let sender = facts.sender.as_deref().unwrap_or_default();
     let resolved = context.resolve(sender, recipient)?.map_err(Stop::Step)?;
@@ -63,8 +71,8 @@ fn is_backup(context: &mut Context<'_, '_>, recipient: &str) -> Result<bool, Sto
     match answer.status {
         DnsStatus::Ok => {}
         DnsStatus::Retry | DnsStatus::Policy => {
-            let text = format!("Unable to look up mail exchanger information: {}", answer.reason);
-            return Err(defer(context, &text)?);
+            *failure = Some(format!("Unable to look up mail exchanger information: {}", answer.short_reason()));
+            return Ok(false);
         }
         _ => return Ok(false),
     }
@@ -79,18 +87,23 @@ fn is_backup(context: &mut Context<'_, '_>, recipient: &str) -> Result<bool, Sto
     let primaries = hosts.iter().take_while(|(preference, _)| *preference == best).count();
     let names = |hosts: &[(u16, Arc<str>)]| -> Vec<Arc<str>> { hosts.iter().map(|(_, host)| host.clone()).collect() };
     let (primary, backup) = (names(&hosts[..primaries]), names(&hosts[primaries..]));
-    if names_us(context, &primary)? || !names_us(context, &backup)? {
+    if names_us(context, &primary, failure)? || !names_us(context, &backup, failure)? {
         return Ok(false);
     }
-    all_in_networks(context, &primary)
+    all_in_networks(context, &primary, failure)
 }
 
-fn defer(context: &mut Context<'_, '_>, text: &str) -> Result<Stop, Suspend> {
-    Ok(Stop::Step(Step::DeferIfReject(context.refusal(Subject::Recipient, 450, (4, 4), text)?)))
+/// Why a host has no address, in the resolver's words.
+fn why_no_address(answer: &DnsAnswer) -> &'static str {
+    match answer.status {
+        DnsStatus::NotFound if answer.reason.contains("no data record") => "No address associated with hostname",
+        DnsStatus::NotFound | DnsStatus::NullMx => "Name or service not known",
+        _ => "Temporary failure in name resolution",
+    }
 }
 
 /// Is one of these hosts this system, by name or address?
-fn names_us(context: &mut Context<'_, '_>, hosts: &[Arc<str>]) -> Result<bool, Stop> {
+fn names_us(context: &mut Context<'_, '_>, hosts: &[Arc<str>], failure: &mut Option<String>) -> Result<bool, Stop> {
     for host in hosts {
         match context.plan.routing.is_local_domain(host, context.ask)? {
             Matched::Yes => return Ok(true),
@@ -102,26 +115,25 @@ fn names_us(context: &mut Context<'_, '_>, hosts: &[Arc<str>]) -> Result<bool, S
             }
         }
     }
-    let mut failure = None;
     for host in hosts {
         match context.addresses(host)? {
             Ok(found) if found.iter().any(|address| context.plan.routing.is_own_address(*address)) => return Ok(true),
             Ok(_) => {}
-            Err(answer) if answer.status == DnsStatus::Retry => failure = Some((host.clone(), answer)),
-            Err(_) => {}
+            Err(answer) => {
+                let why = why_no_address(&answer);
+                failure.get_or_insert_with(|| format!("Unable to look up mail exchanger host {host}: {why}"));
+            }
         }
     }
-    match failure {
-        None => Ok(false),
-        Some((host, answer)) => {
-            let text = format!("Unable to look up mail exchanger host {host}: {}", answer.reason);
-            Err(defer(context, &text)?)
-        }
-    }
+    Ok(false)
 }
 
 /// Are all addresses of the primary exchangers in `permit_mx_backup_networks`?
-fn all_in_networks(context: &mut Context<'_, '_>, hosts: &[Arc<str>]) -> Result<bool, Stop> {
+fn all_in_networks(
+    context: &mut Context<'_, '_>,
+    hosts: &[Arc<str>],
+    failure: &mut Option<String>,
+) -> Result<bool, Stop> {
     let plan = context.plan;
     if plan.mx_backup_networks.is_empty() {
         return Ok(true);
@@ -130,8 +142,9 @@ fn all_in_networks(context: &mut Context<'_, '_>, hosts: &[Arc<str>]) -> Result<
         let addresses = match context.addresses(host)? {
             Ok(addresses) => addresses,
             Err(answer) => {
-                let text = format!("Unable to look up host {host} as mail exchanger: {}", answer.reason);
-                return Err(defer(context, &text)?);
+                let why = why_no_address(&answer);
+                failure.get_or_insert_with(|| format!("Unable to look up host {host} as mail exchanger: {why}"));
+                return Ok(false);
             }
         };
         for address in addresses {
@@ -139,7 +152,8 @@ fn all_in_networks(context: &mut Context<'_, '_>, hosts: &[Arc<str>]) -> Result<
                 Matched::Yes => {}
                 Matched::No => return Ok(false),
                 Matched::Failed(_) => {
-                    return Err(defer(context, &format!("Unable to verify host {host} as mail exchanger"))?);
+                    failure.get_or_insert_with(|| format!("Unable to verify host {host} as mail exchanger"));
+                    return Ok(false);
                 }
             }
         }
@@ -168,6 +182,7 @@ mod tests {
             .dns("failed.example", &["MX REFUSED"])
             .dns("hidden.example", &["MX 10 primary.example", "MX 20 lost.example"])
             .dns("lost.example", &["SERVFAIL"])
+            .dns("half.example", &["MX 10 lost.example", "MX 20 us.example.net"])
     }
 
     #[test]
@@ -178,6 +193,8 @@ mod tests {
             ("backup.example", "250".into()),
             ("named.example", "250".into()),
             ("[192.0.2.2]", "250".into()),
+            // The name of one exchanger is not needed to see that another one is this system.
+            ("half.example", "250".into()),
             ("notus.example", denied("notus.example")),
             ("weare.example", denied("weare.example")),
             ("failed.example", denied("failed.example")),
@@ -192,7 +209,7 @@ mod tests {
             (
                 "hidden.example",
                 "450 4.4.4 <u@hidden.example>: Recipient address rejected: Unable to look up mail exchanger host \
-                 lost.example: lost.example says SERVFAIL"
+                 lost.example: Temporary failure in name resolution"
                     .into(),
             ),
         ] {
@@ -213,7 +230,7 @@ mod tests {
             let reply = Bench::new(&values, script).recipient(&format!("u@{domain}")).reply();
             assert_eq!(reply == "250", permitted, "{networks} {domain} {reply}");
             if domain == "gone.example" {
-                assert!(reply.contains("Unable to look up host nowhere.example as mail exchanger: "), "{reply}");
+                assert!(reply.contains("Unable to look up mail exchanger host nowhere.example: "), "{reply}");
             }
         }
     }
