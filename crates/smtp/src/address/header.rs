@@ -31,7 +31,12 @@ pub fn rewrite_addresses(value: &str, rewrite: &mut dyn FnMut(&str) -> Option<St
             Piece::Other(token) => token.external(&mut out),
             Piece::Address(tokens) => {
                 let mut internal = String::new();
-                tokens.iter().for_each(|token| token.internal(&mut internal));
+                for token in tokens {
+                    if *token == Token::Special(b'<') && !internal.is_empty() {
+                        internal.push(' ');
+                    }
+                    token.internal(&mut internal);
+                }
                 match rewrite(&internal).filter(|new| *new != internal) {
                     Some(new) => {
                         changed = true;
@@ -81,74 +86,134 @@ pub fn fold_header(header: &str) -> String {
     out
 }
 
+/// Words, comments and addresses are kept apart; `<` and the members of a group stand away from what is before them.
 fn space_between(piece: &Piece, next: &Piece) -> bool {
-    let word = |p: &Piece| match p {
+    let is_text = |piece: &Piece| match piece {
         Piece::Address(_) => true,
         Piece::Other(token) => token.is_word() || matches!(token, Token::Comment(_)),
     };
     match (piece, next) {
-        (Piece::Other(Token::Special(b'>' | b';' | b':')), next) => {
-            word(next) || matches!(next, Piece::Other(Token::Special(b'<')))
-        }
-        (piece, Piece::Other(Token::Special(b'<'))) => word(piece),
-        (piece, next) => word(piece) && word(next),
+        (_, Piece::Other(Token::Special(b'<'))) => true,
+        (Piece::Other(Token::Special(b':')), Piece::Address(_)) => true,
+        (piece, next) => is_text(piece) && is_text(next),
     }
+}
+
+/// What the parser, on its way from the end to the beginning, takes words for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Addresses, side by side.
+    Words,
+    /// One address, between `<` and `>`.
+    Bracket,
+    /// A name before `<`.
+    Phrase,
+    /// A name before `:` of a group.
+    GroupName,
+}
+
+/// Reads from the end, where it shows whether words are a name or an address, as Postfix does.
+struct Parser {
+    /// Last first.
+    pieces: Vec<Piece>,
+    /// The address at hand, last token first.
+    run: Vec<Token>,
+    /// The comments in it, last first.
+    comments: Vec<Token>,
+    mode: Mode,
+    in_group: bool,
 }
 
 /// Addresses, and the phrases, comments and separators around them.
 fn parse(value: &str) -> Vec<Piece> {
-    let mut pieces = Vec::new();
-    let mut run: Vec<Token> = Vec::new();
-    let mut bracket = false;
-    for token in scan(value, HEADER_ADDRESS_TOKEN_LIMIT) {
-        match &token {
-            Token::Special(b'<') => {
-                pieces.extend(run.drain(..).map(Piece::Other));
-                bracket = true;
-                pieces.push(Piece::Other(token));
+    let mut tokens = scan(value, HEADER_ADDRESS_TOKEN_LIMIT);
+    let mut parser =
+        Parser { pieces: Vec::new(), run: Vec::new(), comments: Vec::new(), mode: Mode::Words, in_group: false };
+    // Without its `>`, a `<` is a character like others.
+    let mut is_open = false;
+    let mut has_route = false;
+    while let Some(token) = tokens.pop() {
+        match token {
+            Token::Special(b',') if !(parser.mode == Mode::Bracket && has_route) => {
+                parser.close(false);
+                parser.begin(Mode::Words, token);
+                is_open = false;
             }
+            _ if parser.mode == Mode::GroupName => parser.pieces.push(Piece::Other(token)),
             Token::Special(b'>') => {
-                close(&mut run, &mut pieces, true);
-                bracket = false;
-                pieces.push(Piece::Other(token));
+                parser.close(true);
+                parser.begin(Mode::Bracket, token);
+                is_open = true;
+                has_route = begins_with_route(&tokens);
             }
-            Token::Special(b',' | b';') if !(bracket && run.first() == Some(&Token::Special(b'@'))) => {
-                close(&mut run, &mut pieces, bracket);
-                pieces.push(Piece::Other(token));
+            Token::Special(b'<') if is_open => {
+                parser.close(false);
+                parser.begin(Mode::Phrase, token);
+                is_open = false;
             }
-            Token::Special(b':') if !bracket => {
-                pieces.extend(run.drain(..).map(Piece::Other));
-                pieces.push(Piece::Other(token));
+            Token::Special(b';') if parser.mode != Mode::Bracket => {
+                parser.close(true);
+                parser.begin(Mode::Words, token);
+                parser.in_group = true;
             }
-            Token::Special(b':') if run.first() == Some(&Token::Special(b'@')) => run.clear(),
-            Token::Comment(_) if run.is_empty() => pieces.push(Piece::Other(token)),
-            _ => run.push(token),
+            Token::Special(b':') if parser.mode == Mode::Phrase || (parser.mode == Mode::Words && parser.in_group) => {
+                parser.close(false);
+                let mode = if parser.in_group { Mode::GroupName } else { Mode::Words };
+                parser.begin(mode, token);
+                parser.in_group = false;
+            }
+            token => parser.take(token),
         }
     }
-    close(&mut run, &mut pieces, bracket);
-    pieces
+    parser.close(false);
+    parser.pieces.reverse();
+    parser.pieces
 }
 
-/// End of a run of words: one address, or several where words stand side by side; comments come out of it.
-fn close(run: &mut Vec<Token>, pieces: &mut Vec<Piece>, bracket: bool) {
-    let mut address: Vec<Token> = Vec::new();
-    let mut comments = Vec::new();
-    for token in run.drain(..) {
-        match token {
-            Token::Comment(_) => comments.push(token),
-            _ => {
-                if token.is_word() && address.last().is_some_and(Token::is_word) {
-                    pieces.push(Piece::Address(std::mem::take(&mut address)));
-                    pieces.extend(comments.drain(..).map(Piece::Other));
-                }
-                address.push(token);
+/// Do the tokens before a `>` begin with a route, `<@a,@b:user@c>`, whose commas separate no addresses?
+fn begins_with_route(before: &[Token]) -> bool {
+    let inside = before.iter().rev().take_while(|token| !matches!(token, Token::Special(b'<' | b'>')));
+    inside.last() == Some(&Token::Special(b'@'))
+}
+
+impl Parser {
+    fn begin(&mut self, mode: Mode, token: Token) {
+        self.pieces.push(Piece::Other(token));
+        self.mode = mode;
+    }
+
+    /// One more word or comment.
+    fn take(&mut self, token: Token) {
+        match (self.mode, &token) {
+            (Mode::Phrase | Mode::GroupName, _) => self.pieces.push(Piece::Other(token)),
+            (_, Token::Comment(_)) => self.comments.push(token),
+            (Mode::Words, token_ref) if token_ref.is_word() && self.run.last().is_some_and(Token::is_word) => {
+                self.close(true);
+                self.run.push(token);
             }
+            _ => self.run.push(token),
         }
     }
-    if !address.is_empty() || (bracket && matches!(pieces.last(), Some(Piece::Other(Token::Special(b'<'))))) {
-        pieces.push(Piece::Address(address));
+
+    /// The address at hand is complete; its comments come after it. An address before something that is not
+    /// separated from it gets a comma.
+    fn close(&mut self, separate: bool) {
+        let is_empty_bracket = self.mode == Mode::Bracket && self.run.is_empty() && self.comments.is_empty();
+        self.pieces.extend(self.comments.drain(..).map(Piece::Other));
+        if self.run.is_empty() && !is_empty_bracket {
+            return;
+        }
+        let mut address: Vec<Token> = self.run.drain(..).rev().collect();
+        if address.first() == Some(&Token::Special(b'@'))
+            && let Some(end) = address.iter().position(|token| *token == Token::Special(b':'))
+        {
+            address.drain(..=end);
+        }
+        self.pieces.push(Piece::Address(address));
+        if separate && self.mode == Mode::Words {
+            self.pieces.push(Piece::Other(Token::Special(b',')));
+        }
     }
-    pieces.extend(comments.into_iter().map(Piece::Other));
 }
 
 #[cfg(test)]
@@ -168,7 +233,7 @@ mod tests {
             ("user@host", None),
             ("Foo Bar <user>", Some("Foo Bar <user@example.com>")),
             ("\"Foo, Bar\" <user>", Some("\"Foo, Bar\" <user@example.com>")),
-            ("<user> (comment)", Some("<user@example.com> (comment)")),
+            ("<user> (comment)", Some("<user@example.com>(comment)")),
             ("user (comment)", Some("user@example.com (comment)")),
             ("a, b@c ,d", Some("a@example.com,\nb@c,\nd@example.com")),
             ("group: a, b@c;", Some("group: a@example.com,\nb@c;")),
@@ -178,6 +243,92 @@ mod tests {
             ("<@relay:user>", Some("<user@example.com>")),
         ] {
             assert_eq!(add_domain(value).as_deref(), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn layouts_are_those_of_cleanup() {
+        // Left what was sent, right what cleanup(8) made of it.
+        for (value, expected) in [
+            ("a b c", "a@example.com, b@example.com, c@example.com"),
+            ("(c1) a (c2)", "a@example.com (c1) (c2)"),
+            ("<b> (c4)", "<b@example.com>(c4)"),
+            ("<z z>", "<zz@example.com>"),
+            ("a;b", "a@example.com;, b@example.com"),
+            ("foo: bar: baz;", "foo:bar: baz@example.com;"),
+            ("A.B.C. <x>", "A.B.C. <x@example.com>"),
+            ("<b> c", "<b@example.com>, c@example.com"),
+            ("<b> <c>", "<b@example.com> <c@example.com>"),
+            ("a <b> c d", "a <b@example.com>, c@example.com, d@example.com"),
+            ("a (c) b", "a@example.com, b@example.com (c)"),
+            ("(c) <b>", "(c) <b@example.com>"),
+            ("x (c) <b>", "x (c) <b@example.com>"),
+            ("x (c) y <b>", "x (c) y <b@example.com>"),
+            ("a , (c) b", "a@example.com, b@example.com (c)"),
+            ("(c)", "(c)"),
+            ("(c), a", "(c), a@example.com"),
+            ("a (c), b (d)", "a@example.com (c), b@example.com (d)"),
+            ("g: a, b;", "g: a@example.com, b@example.com;"),
+            ("g: a; h: b;", "g:a;h: b@example.com;"),
+            ("g:;", "g:;"),
+            ("g: a b;", "g: a@example.com, b@example.com;"),
+            ("g: (c) a;", "g: a@example.com (c);"),
+            ("x y: a;", "x y: a@example.com;"),
+            ("<b>, <c>", "<b@example.com>, <c@example.com>"),
+            ("a@b c@d", "a@b, c@d"),
+            ("a @ b", "a@b"),
+            ("a . b", "a.b@example.com"),
+            ("\"q q\" r", "\"q q\"@example.com, r@example.com"),
+            ("a@[1.2.3.4] x", "a@[1.2.3.4], x@example.com"),
+            ("x <y> (c) z", "x <y@example.com>, z@example.com (c)"),
+            ("<y> (c) (d)", "<y@example.com>(c) (d)"),
+            ("(c) a", "a@example.com (c)"),
+            ("a(c)b", "a@example.com, b@example.com (c)"),
+            ("a@(c)b", "a@b (c)"),
+            ("a.(c)b", "a.b@example.com (c)"),
+            ("<(c) a>", "<a@example.com (c)>"),
+            ("<a (c)>", "<a@example.com (c)>"),
+            ("<(c)>", "<(c)>"),
+            ("a;", "a@example.com;"),
+            ("a;,b", "a@example.com;, b@example.com"),
+            ("a,;b", "a@example.com, ;, b@example.com"),
+            ("a;<b>", "a@example.com; <b@example.com>"),
+            ("a<b>", "a <b@example.com>"),
+            ("a:b", "\"a:b\"@example.com"),
+            ("a:<b>", "a@example.com: <b@example.com>"),
+            ("a: (c)", "\"a:\"@example.com (c)"),
+            ("a ; b", "a@example.com;, b@example.com"),
+            ("@r:b", "b@example.com"),
+            ("<@r:b>", "<b@example.com>"),
+            ("<@r,@s:b>", "<b@example.com>"),
+            ("<a", "\"<a\"@example.com"),
+            ("a>", "a@example.com>"),
+            ("a <b", "\"a <b\"@example.com"),
+            ("x <a, y", "\"x <a\"@example.com, y@example.com"),
+            ("a b@c", "a@example.com, b@c"),
+            ("a b@c d", "a@example.com, b@c, d@example.com"),
+            ("\"a\"b", "a@example.com, b@example.com"),
+            ("a\"b\"", "a@example.com, b@example.com"),
+            ("b\\ c", "\"b c\"@example.com"),
+            ("<b c@d>", "<bc@d>"),
+            ("<a> b <c>", "<a@example.com>b <c@example.com>"),
+            ("(c) (d) a b (e)", "a@example.com (c) (d), b@example.com (e)"),
+            (";a", ";, a@example.com"),
+            (":a", "\":a\"@example.com"),
+            (",a", ", a@example.com"),
+            ("a,,b", "a@example.com, , b@example.com"),
+            ("g: <a>, \"x y\" <b>;", "g: <a@example.com>, \"x y\" <b@example.com>;"),
+        ] {
+            let laid_out = rewrite_addresses(value, &mut |address| {
+                // Any change will do: addresses with a domain are written anew, too.
+                Some(if address.contains('@') || address.is_empty() {
+                    format!("{address}~")
+                } else {
+                    format!("{address}@example.com")
+                })
+            });
+            let laid_out = laid_out.unwrap_or_else(|| value.to_owned()).replace(",\n", ", ").replace('~', "");
+            assert_eq!(laid_out, expected, "{value}");
         }
     }
 
