@@ -6,6 +6,7 @@
 use crate::clock;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -45,7 +46,9 @@ impl Sink {
         Ok(match target {
             Target::Stderr => Self::Stderr,
             Target::Stdout => Self::Stdout,
-            Target::File(path) => Self::File(OpenOptions::new().create(true).append(true).open(path)?),
+            Target::File(path) => {
+                Self::File(OpenOptions::new().create(true).append(true).mode(0o600).open(path)?)
+            }
             Target::Syslog => {
                 let socket = UnixDatagram::unbound()?;
                 socket.connect("/dev/log")?;
@@ -129,6 +132,14 @@ impl Log {
         let mine = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("maillog".into()).spawn(move || mine.run())?;
         Ok((Self { shared: Arc::clone(&shared) }, LogWriter { shared, thread: Some(thread) }))
+    }
+
+    /// Make an empty log file that only its owner can read.
+    ///
+    /// # Errors
+    /// It can't be made.
+    pub fn create(path: &Path) -> io::Result<()> {
+        OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
     }
 
     /// Reopen (after a log rotation, or elsewhere after a reload).

@@ -169,8 +169,7 @@ fn prepare(site: &Site, target: &Target, owner: Option<&Owner>) -> Result<()> {
     if let (Target::File(path), Some(owner)) = (target, owner)
         && !path.exists()
     {
-        std::fs::File::create(path).with_context(|| format!("creating the mail log {}", path.display()))?;
-        owner.adopt_file(path)?;
+        Log::create(path).with_context(|| format!("creating the mail log {}", path.display()))?;
     }
     if let (Target::File(path), Some(owner)) = (target, owner) {
         owner.adopt_file(path)?;
@@ -190,7 +189,8 @@ fn writable(site: &Site, target: &Target) -> Vec<PathBuf> {
 
 fn dns_config(site: &Site) -> ResolverConfig {
     let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let system = ResolverConfig::parse(&text);
+    let options = std::env::var("RES_OPTIONS").unwrap_or_default();
+    let system = ResolverConfig::parse(&text).with_options(&options);
     let list = site.parameters.get("postern_dns_servers");
     if list.trim().is_empty() {
         return system;

@@ -70,6 +70,13 @@ impl ResolverConfig {
         config
     }
 
+    /// With the options of `RES_OPTIONS`, which go before those of the file (resolv.conf(5)).
+    #[must_use]
+    pub fn with_options(mut self, options: &str) -> Self {
+        options.split_whitespace().for_each(|word| self.option(word));
+        self
+    }
+
     fn option(&mut self, word: &str) {
         if let Some(n) = word.strip_prefix("timeout:").and_then(|n| n.parse::<u64>().ok()) {
             self.timeout = Duration::from_secs(n.clamp(1, 30));
@@ -113,6 +120,8 @@ mod tests {
         let config = ResolverConfig::parse("nameserver 192.0.2.1\noptions timeout:1 attempts:9 ndots:2\nsearch x\n");
         assert_eq!(config.servers, ["192.0.2.1:53".parse().unwrap()]);
         assert_eq!((config.timeout.as_secs(), config.attempts), (1, 5));
+        let config = config.with_options("attempts:3 rotate");
+        assert_eq!((config.timeout.as_secs(), config.attempts), (1, 3));
         assert_eq!(ResolverConfig::parse("").servers, ["127.0.0.1:53".parse().unwrap()]);
     }
 

@@ -234,7 +234,11 @@ fn opening_the_message() {
     );
     let mut dialog = Dialog::new(config(), "192.0.2.10", Authorised::default());
     dialog.session.set_queue_space_low(true);
-    dialog.play(&format!("{GREETED}C: MAIL FROM:<a@example.org>\nS: 452 4.3.1 Insufficient system storage"));
+    dialog.play(&format!(
+        "{GREETED}C: MAIL FROM:<a@example.org>
+         S: 452 4.3.1 Insufficient system storage
+         L: NOQUEUE: reject: MAIL from NA: 452 4.3.1 Insufficient system storage; from=<a@example.org> proto=SMTP helo=<c>"
+    ));
 }
 
 #[test]
