@@ -46,9 +46,7 @@ impl Sink {
         Ok(match target {
             Target::Stderr => Self::Stderr,
             Target::Stdout => Self::Stdout,
-            Target::File(path) => {
-                Self::File(OpenOptions::new().create(true).append(true).mode(0o600).open(path)?)
-            }
+            Target::File(path) => Self::File(OpenOptions::new().create(true).append(true).mode(0o600).open(path)?),
             Target::Syslog => {
                 let socket = UnixDatagram::unbound()?;
                 socket.connect("/dev/log")?;

@@ -166,12 +166,8 @@ fn prepare(site: &Site, target: &Target, owner: Option<&Owner>) -> Result<()> {
             None => std::fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?,
         }
     }
-    if let (Target::File(path), Some(owner)) = (target, owner)
-        && !path.exists()
-    {
-        Log::create(path).with_context(|| format!("creating the mail log {}", path.display()))?;
-    }
     if let (Target::File(path), Some(owner)) = (target, owner) {
+        Log::create(path).with_context(|| format!("creating the mail log {}", path.display()))?;
         owner.adopt_file(path)?;
     }
     Ok(())
