@@ -379,7 +379,11 @@ fn override_transport(resolved: &mut Resolved, value: &str, domain: &str) {
         (true, false) => resolved.nexthop = nexthop.to_owned(),
         (false, _) => {
             resolved.transport = transport.to_owned();
-            resolved.nexthop = if nexthop.is_empty() { domain.to_owned() } else { nexthop.to_owned() };
+            resolved.nexthop = match (nexthop, transport) {
+                ("", "error" | "retry") => "Address is undeliverable".to_owned(),
+                ("", _) => domain.to_owned(),
+                _ => nexthop.to_owned(),
+            };
         }
     }
 }

@@ -305,21 +305,17 @@ fn listing_text(context: &mut Context<'_, '_>, query: &str) -> Result<String, Su
     Ok(text.chars().map(|c| if c.is_control() { '?' } else { c }).collect())
 }
 
-/// The template for a list: by argument, by domain, or the default.
+/// The template for a list, if it has one of its own.
 fn own_template(context: &mut Context<'_, '_>, list: &Dnsbl) -> Result<Result<Option<Arc<str>>, Step>, Suspend> {
-    let keys = [&list.text, &list.domain];
-    let keys = if list.text == list.domain { &keys[1..] } else { &keys[..] };
-    for key in keys {
-        match context.plan.dnsbl.maps.get(key, false, context.ask)? {
-            Lookup::Found { value, .. } => return Ok(Ok(Some(value))),
-            Lookup::NotFound => {}
-            Lookup::Failed(why) => {
-                context.warning(why.as_ref());
-                return Ok(Err(Step::Abort(Refusal::server_error())));
-            }
+    // The key is what the restriction says, filter and all.
+    Ok(match context.plan.dnsbl.maps.get(&list.text, false, context.ask)? {
+        Lookup::Found { value, .. } => Ok(Some(value)),
+        Lookup::NotFound => Ok(None),
+        Lookup::Failed(why) => {
+            context.warning(why.as_ref());
+            Err(Step::Abort(Refusal::server_error()))
         }
-    }
-    Ok(Ok(None))
+    })
 }
 
 fn reply(
