@@ -7,7 +7,7 @@ use super::transaction::Transaction;
 use crate::answer::Answerer;
 use crate::clock::now_ms;
 use crate::daemon::site::{Service, Site};
-use policy::{Answer, Input, Ledger, PolicyState, Question, Sasl};
+use policy::{Answer, Input, Ledger, PeerName, PeerStatus, PolicyState, Question, Sasl};
 use smtp::server::{Authorised, Event, Moment, ServerSession};
 use std::cell::RefCell;
 use std::io;
@@ -101,13 +101,15 @@ impl Conversation {
 
     /// The whole connection, from greeting to the statistics line.
     pub async fn run(mut self) {
-        if self.service.proxy_protocol
-            && let Err(problem) = self.read_proxy_header().await
-        {
-            self.worker.log.warning(&self.service.tag, &format!("haproxy read: {problem}"));
-            return;
+        let proxied = if self.service.proxy_protocol { self.read_proxy_header().await } else { Ok(()) };
+        match &proxied {
+            Ok(()) => self.client.look_up(&self.worker.resolver, self.service.peername_lookup),
+            Err(problem) => {
+                self.worker.log.warning(&self.service.tag, &format!("haproxy read: {problem}"));
+                self.client.address = None;
+                self.client.named(PeerName::unknown(PeerStatus::Permanent));
+            }
         }
-        self.client.look_up(&self.worker.resolver, self.service.peername_lookup);
         self.client.line(format!("connect from {}", ServerSession::CLIENT));
         let authorised = self.authorise().await;
         *self.session = ServerSession::new(
@@ -117,9 +119,13 @@ impl Conversation {
             authorised,
             now_ms(),
         );
-        self.ask_ahead(&[Input::Client], Moment::Connect);
-        self.read_early();
-        self.session.start(now_ms());
+        if proxied.is_ok() {
+            self.ask_ahead(&[Input::Client], Moment::Connect);
+            self.read_early();
+            self.session.start(now_ms());
+        } else {
+            self.session.refuse(&format!("421 4.3.0 {} Server local error", self.service.my_hostname));
+        }
         let mut timer: Pin<Box<Sleep>> = Box::pin(tokio::time::sleep(Duration::from_secs(3600)));
         loop {
             if let Err(ended) = self.turn().await {
@@ -157,6 +163,11 @@ impl Conversation {
         match event {
             Event::Decide(decide) => {
                 self.before_decision(decide.moment);
+                if decide.moment == Moment::Connect {
+                    // `503 5.7.0 Error: access denied for NAME` may follow at every later command.
+                    self.client.settle().await;
+                    self.session.set_client_label(self.client.display());
+                }
                 let verdict = self.decide(decide).await;
                 self.session.resolve(verdict);
             }
