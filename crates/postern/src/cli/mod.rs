@@ -15,12 +15,12 @@ pub const DEFAULT_MASTER_CF: &str = include_str!("../../default/master.cf");
 
 const EXAMPLES: &str = "\
 Examples:
-  postern                                    try it: SMTP on port 2525 of this machine, mail into ./postern-data
-  postern serve --config-dir /etc/postfix    serve a Postfix configuration as it is
-  postern check --config-dir /etc/postfix    all problems of that configuration, without serving it
-  postern reload --config-dir /etc/postfix   check it, then switch the running server to it
-  postern postconf -n -c /etc/postfix        as postconf(1): the settings that differ from the defaults
-  postern default-config main.cf             print the default configuration, to start your own from";
+  postern                              try it: port 2525, mail into ./postern-data
+  postern check -c /etc/postfix        every problem of a configuration
+  postern serve -c /etc/postfix        serve it as it is
+  postern reload -c /etc/postfix       check it, then switch the running server to it
+  postern postconf -n -c /etc/postfix  as postconf(1): what differs from the defaults
+  postern default-config main.cf       a configuration to start your own from";
 
 /// An SMTP relay and access-control server that runs Postfix's policy language.
 ///

@@ -224,7 +224,10 @@ pub fn load(source: &Source) -> (Option<Site>, Vec<Diagnostic>) {
     problems.append(&mut found);
     let parameters = Parameters::new(Arc::new(main), host::facts(directory));
     problems.extend(parameters.check_with(&master));
-    problems.extend(support::check_parameters(&parameters));
+    let unsafe_ones = support::check_parameters(&parameters);
+    // One warning about a setting is enough.
+    problems.retain(|p| p.code != "not-acted-on" || !unsafe_ones.iter().any(|other| other.span == p.span));
+    problems.extend(unsafe_ones);
     problems.extend(support::check_services(&master));
     // Values that don't parse would only make nonsense of what follows.
     if problems.iter().any(Diagnostic::is_error) {
