@@ -97,8 +97,9 @@ impl Parameters {
 
     /// An integer parameter.
     pub fn int(&self, name: &str) -> i64 {
-        value::parse_int(&self.text(name))
-            .or_else(|| value::parse_int(&self.expanded_default(name)))
+        // What is too large for an `int` was refused by the check, where it matters.
+        value::parse_long(&self.text(name))
+            .or_else(|| value::parse_long(&self.expanded_default(name)))
             .unwrap_or_default()
     }
 

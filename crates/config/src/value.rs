@@ -18,6 +18,11 @@ pub fn parse_int(text: &str) -> Option<i64> {
     text.parse::<i32>().ok().map(i64::from)
 }
 
+/// As [`parse_int`], with the range of C's `long`: sizes in bytes.
+pub fn parse_long(text: &str) -> Option<i64> {
+    text.parse().ok()
+}
+
 /// A number with one of the units `s m h d w`; without one the default unit counts.
 pub fn parse_time(text: &str, default_unit: char) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -60,6 +65,10 @@ mod tests {
         assert_eq!(
             ["yes", "No", "YES", "1", "", "true"].map(parse_bool),
             [Some(true), Some(false), Some(true), None, None, None]
+        );
+        assert_eq!(
+            ["2147483648", "-1", "9223372036854775808", "1k"].map(parse_long),
+            [Some(2_147_483_648), Some(-1), None, None]
         );
         assert_eq!(
             ["0", "-3", "12x", "", "2147483647", "2147483648"].map(parse_int),

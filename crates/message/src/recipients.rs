@@ -130,11 +130,10 @@ impl Expansion {
     }
 
     fn add(&mut self, limit: usize, address: String, orig_to: &str, notify: Notify, orcpt: &str) {
-        let key = (orig_to.to_owned(), address);
+        let key = (orig_to.to_lowercase(), address.to_lowercase());
         if self.seen.contains(&key) {
             return;
         }
-        let address = key.1.clone();
         if self.seen.len() < limit {
             self.seen.insert(key);
         }

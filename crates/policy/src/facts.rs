@@ -96,6 +96,8 @@ pub struct Facts {
     pub sender: Option<String>,
     /// The recipient being judged (RCPT, VRFY), or the only one (DATA, end of data); internal form.
     pub recipient: Option<String>,
+    /// The argument of MAIL, RCPT or VRFY as the client wrote it, where that isn't the address in brackets.
+    pub argument: Option<String>,
     /// Recipients accepted so far.
     pub recipient_count: usize,
     /// ETRN argument.

@@ -288,6 +288,7 @@ pub fn facts() -> Facts {
         protocol: Protocol::Esmtp,
         sender: Some("a@example.org".into()),
         recipient: Some("u@example.com".into()),
+        argument: None,
         recipient_count: 0,
         etrn_domain: None,
         size: 0,

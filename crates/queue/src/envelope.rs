@@ -58,8 +58,10 @@ pub struct Envelope {
     pub hold: bool,
     /// `transport:nexthop` instead of what the recipients resolve to (access(5) FILTER, `content_filter`).
     pub content_filter: Option<String>,
-    /// MAIL FROM had SMTPUTF8 (or the headers need it).
+    /// MAIL FROM had SMTPUTF8.
     pub smtputf8: bool,
+    /// A header is not plain ASCII: with SMTPUTF8, the next server must know that too.
+    pub utf8_header: bool,
     /// MAIL FROM had BODY=8BITMIME, or 8-bit content was seen.
     pub body8bit: bool,
     /// RET of the DSN extension.
@@ -84,6 +86,7 @@ impl Envelope {
             hold: false,
             content_filter: None,
             smtputf8: false,
+            utf8_header: false,
             body8bit: false,
             ret: None,
             envid: None,

@@ -265,8 +265,8 @@ impl Writer {
         self.text(envelope.queue_id.as_str());
         self.number(envelope.arrival as u64);
         self.text(&envelope.sender);
-        let flags = u8::from(envelope.hold) | u8::from(envelope.smtputf8) << 1 | u8::from(envelope.body8bit) << 2;
-        self.0.push(flags);
+        let flags = [envelope.hold, envelope.smtputf8, envelope.body8bit, envelope.utf8_header];
+        self.0.push(flags.iter().rev().fold(0, |bits, &flag| bits << 1 | u8::from(flag)));
         self.0.push(match envelope.ret {
             None => 0,
             Some(Ret::Full) => 1,
@@ -378,6 +378,7 @@ impl Reader<'_> {
         let mut envelope = Envelope::new(queue_id, arrival, sender);
         let flags = self.byte()?;
         (envelope.hold, envelope.smtputf8, envelope.body8bit) = (flags & 1 != 0, flags & 2 != 0, flags & 4 != 0);
+        envelope.utf8_header = flags & 8 != 0;
         envelope.ret = match self.byte()? {
             0 => None,
             1 => Some(Ret::Full),

@@ -158,8 +158,12 @@ impl Parameters {
     }
 }
 
+/// Sizes in bytes that may be larger than an `int`.
+const LONG: [&str; 4] = ["mailbox_size_limit", "message_size_limit", "queue_minfree", "virtual_mailbox_limit"];
+
 fn check_type(name: &str, text: &str, kind: Kind, unit: char) -> Option<Diagnostic> {
     let (code, message, help) = match kind {
+        Kind::Integer if LONG.contains(&name) && value::parse_long(text).is_some() => return None,
         Kind::Integer if value::parse_int(text).is_none() => (
             "bad-integer",
             format!("bad numerical configuration: {name} = {text}"),
@@ -183,7 +187,7 @@ fn same(name: &str, a: &str, b: &str) -> bool {
     let Some(meaning) = meaning(name) else { return a == b };
     let unit = value::default_unit(meaning.default);
     match meaning.kind {
-        Kind::Integer => value::parse_int(a) == value::parse_int(b),
+        Kind::Integer => value::parse_long(a) == value::parse_long(b),
         Kind::Boolean => value::parse_bool(a) == value::parse_bool(b),
         Kind::Time => value::parse_time(a, unit) == value::parse_time(b, unit),
         _ => a == b,
@@ -254,21 +258,21 @@ mod tests {
     #[test]
     fn every_mistake_at_once() {
         let p = parameters(
-            "smtpd_hard_error_limit = many\nsmtpd_timeout = 5y\nsmtpd_helo_required = on\nrelayhost = $.x\n\
+            "message_size_limit = 10737418240\nsmtpd_hard_error_limit = 10737418240\nsmtpd_timeout = 5y\nsmtpd_helo_required = on\nrelayhost = $.x\n\
              smtpd_banners = hi\nmyorigin = ${a\nsmtpd_reject_footer = $.\ncompatibility_level = 3.x\n\
              smtpd_tls_cert_file = /x\nsmtpd_tls_key_file = $smtpd_tls_cert_file\nsmtpd_milters =\n",
         );
         assert_eq!(
             told(&p.check()),
             [
-                "main.cf:1: error: bad numerical configuration: smtpd_hard_error_limit = many [bad-integer]",
-                "main.cf:2: error: parameter smtpd_timeout: bad time value or unit: 5y [bad-time]",
-                "main.cf:3: error: bad boolean configuration: smtpd_helo_required = on [bad-boolean]",
-                "main.cf:4: error: parameter relayhost: empty macro name: \"$.x\" [bad-expansion]",
-                "main.cf:5: warning: unused parameter: smtpd_banners [unknown-parameter]",
-                "main.cf:6: error: parameter myorigin: truncated macro reference: \"${a\" [bad-expansion]",
-                "main.cf:8: error: bad configuration: compatibility_level: malformed compatibility level syntax: \"3.x\" [bad-level]",
-                "main.cf:9: warning: parameter smtpd_tls_cert_file is not acted on yet [not-acted-on]",
+                "main.cf:2: error: bad numerical configuration: smtpd_hard_error_limit = 10737418240 [bad-integer]",
+                "main.cf:3: error: parameter smtpd_timeout: bad time value or unit: 5y [bad-time]",
+                "main.cf:4: error: bad boolean configuration: smtpd_helo_required = on [bad-boolean]",
+                "main.cf:5: error: parameter relayhost: empty macro name: \"$.x\" [bad-expansion]",
+                "main.cf:6: warning: unused parameter: smtpd_banners [unknown-parameter]",
+                "main.cf:7: error: parameter myorigin: truncated macro reference: \"${a\" [bad-expansion]",
+                "main.cf:9: error: bad configuration: compatibility_level: malformed compatibility level syntax: \"3.x\" [bad-level]",
+                "main.cf:10: warning: parameter smtpd_tls_cert_file is not acted on yet [not-acted-on]",
             ]
         );
         assert_eq!(p.check()[4].help.as_deref(), Some("did you mean smtpd_banner?"));

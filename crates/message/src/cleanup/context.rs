@@ -63,6 +63,8 @@ pub struct Effects {
     pub skip_milters: bool,
     /// A header says that the content is 8bit or binary.
     pub eight_bit: bool,
+    /// A header is not plain ASCII.
+    pub utf8_header: bool,
 }
 
 impl Effects {

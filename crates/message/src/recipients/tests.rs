@@ -131,7 +131,7 @@ fn recipients_are_mapped_and_expanded() {
             &["v2x+ext@example.com<v+ext@example.com", "v3+foo+ext@example.com<v+ext@example.com"],
         ),
         (&["multi@example.com"], &["m1@example.com<multi@example.com", "m5@example.com<multi@example.com"]),
-        (&["dup@x", "Dup@x", "dup@x"], &["dup@x", "Dup@x"]),
+        (&["dup@x", "Dup@x", "dup@x"], &["dup@x"]),
         (
             &["dd@example.com", "de@example.com"],
             &["same@example.com<dd@example.com", "same@example.com<de@example.com"],

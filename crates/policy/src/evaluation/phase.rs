@@ -112,9 +112,9 @@ pub(super) fn bad_address(context: &mut Context<'_, '_>, is_sender: bool) -> Res
         return Ok(None);
     }
     let client = context.client_text()?;
-    let shown = crate::address::syntax::quoted(address);
-    let (open, close) = if command == "VRFY" { ("", "") } else { ("<", ">") };
-    context.warning(format!("Illegal address syntax from {client} in {command} command: {open}{shown}{close}"));
+    let bare = || if command == "VRFY" { address.to_owned() } else { format!("<{address}>") };
+    let shown = facts.argument.clone().unwrap_or_else(bare);
+    context.warning(format!("Illegal address syntax from {client} in {command} command: {shown}"));
     let reply = match is_sender {
         true => "501 5.1.7 Bad sender address syntax",
         false => "501 5.1.3 Bad recipient address syntax",

@@ -331,6 +331,7 @@ impl SmtpDelivery<'_> {
             size: envelope.size,
             body8bit: envelope.body8bit,
             smtputf8: envelope.smtputf8,
+            utf8_header: envelope.utf8_header,
             ret: envelope.ret.map(|ret| if ret == Ret::Full { "FULL" } else { "HDRS" }),
             envid: envelope.envid.clone(),
         }

@@ -24,6 +24,10 @@ thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 * 1024]);
 }
 
+/// How long the greeting waits at least for clients that speak before it, and at most for the client's name.
+const EARLY_TALKERS: Duration = Duration::from_millis(5);
+const NAME_WAIT: Duration = Duration::from_millis(25);
+
 /// One connection and all that belongs to it.
 pub struct Conversation {
     pub(super) worker: Arc<Worker>,
@@ -121,6 +125,7 @@ impl Conversation {
         );
         if proxied.is_ok() {
             self.ask_ahead(&[Input::Client], Moment::Connect);
+            self.await_early_talkers().await;
             self.read_early();
             self.session.start(now_ms());
         } else {
@@ -288,6 +293,19 @@ impl Conversation {
                     return Ok(());
                 }
             }
+        }
+    }
+
+    /// Whoever does not wait for the greeting is seldom later than this; others lose next to nothing.
+    async fn await_early_talkers(&mut self) {
+        let Self { stream, client, .. } = self;
+        let named = async {
+            tokio::time::sleep(EARLY_TALKERS).await;
+            client.settle().await;
+        };
+        tokio::select! {
+            _ = stream.readable() => {}
+            _ = tokio::time::timeout(NAME_WAIT, named) => {}
         }
     }
 

@@ -22,6 +22,7 @@ impl Conversation {
             protocol: if session.protocol() == "ESMTP" { Protocol::Esmtp } else { Protocol::Smtp },
             sender: session.sender().map(str::to_owned),
             recipient: session.recipient().map(str::to_owned),
+            argument: session.argument().map(str::to_owned),
             recipient_count: session.recipients().len(),
             etrn_domain: session.etrn_domain().map(str::to_owned),
             size: match session.bytes_received() {

@@ -82,6 +82,7 @@ mod tests {
             protocol: Protocol::Esmtp,
             sender: Some(String::new()),
             recipient: Some("u+é@example.com".into()),
+            argument: None,
             recipient_count: 0,
             etrn_domain: None,
             size: 0,

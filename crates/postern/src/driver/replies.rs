@@ -224,6 +224,9 @@ impl Conversation {
 
     /// Whose headers are ours to complete (`local_header_rewrite_clients`)?
     pub(super) async fn is_local_rewrite(&mut self) -> bool {
+        if let Some(local) = self.session.forwarded().and_then(|forwarded| forwarded.local) {
+            return local;
+        }
         let service = Arc::clone(&self.service);
         for element in &service.rewrite_clients {
             let local = match element {

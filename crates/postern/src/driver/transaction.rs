@@ -363,6 +363,7 @@ impl Conversation {
         envelope.content_filter =
             effects.filter.clone().or_else(|| Some(self.service.content_filter.clone()).filter(|f| !f.is_empty()));
         envelope.smtputf8 = options.smtputf8;
+        envelope.utf8_header = effects.utf8_header;
         envelope.body8bit = options.body == Body::EightBitMime || effects.eight_bit;
         envelope.ret = options.ret.map(|ret| match ret {
             smtp::server::Ret::Full => Ret::Full,

@@ -92,7 +92,7 @@ fn addresses(tokens: Vec<Token>) -> Found {
                 close(&mut words, &mut found);
                 open = false;
             }
-            Token::Special(b':') if !bracket => {
+            Token::Special(b':') if !bracket && !words.is_empty() => {
                 found.other = true;
                 words.clear();
                 open = false;
@@ -236,6 +236,7 @@ mod tests {
         ("[a@b]", "!"),
         ("[1.2.3.4]", "[1.2.3.4]"),
         (".", "."),
+        (":", ":"),
         ("<@>", "!"),
         ("<@:a@b.example>", "a@b.example"),
         ("<@a:@b:c@d.example>", "@b:c@d.example"),

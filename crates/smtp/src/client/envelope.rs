@@ -18,11 +18,11 @@ pub(super) fn commands(transaction: &Transaction, offered: &Capabilities) -> (St
         mail.push_str(" SMTPUTF8");
     }
     if offered.dsn {
-        if let Some(ret) = transaction.ret {
-            let _ = write!(mail, " RET={ret}");
-        }
         if let Some(envid) = &transaction.envid {
             let _ = write!(mail, " ENVID={}", xtext(envid));
+        }
+        if let Some(ret) = transaction.ret {
+            let _ = write!(mail, " RET={ret}");
         }
     }
     (mail, transaction.recipients.iter().map(|r| recipient(r, offered)).collect())
@@ -31,11 +31,11 @@ pub(super) fn commands(transaction: &Transaction, offered: &Capabilities) -> (St
 fn recipient(recipient: &TransactionRecipient, offered: &Capabilities) -> String {
     let mut command = format!("RCPT TO:<{}>", quote_local(&recipient.address));
     if offered.dsn {
-        if !recipient.notify.is_empty() {
-            let _ = write!(command, " NOTIFY={}", recipient.notify);
-        }
         if let Some((kind, address)) = recipient.orcpt.as_deref().and_then(|o| o.split_once(';')) {
             let _ = write!(command, " ORCPT={kind};{}", xtext(address));
+        }
+        if !recipient.notify.is_empty() {
+            let _ = write!(command, " NOTIFY={}", recipient.notify);
         }
     }
     command

@@ -88,8 +88,10 @@ pub struct Transaction {
     pub size: u64,
     /// The content has 8-bit characters.
     pub body8bit: bool,
-    /// Addresses or headers need SMTPUTF8.
+    /// SMTPUTF8 was asked for: what is not ASCII in addresses and headers needs a server that knows it.
     pub smtputf8: bool,
+    /// There is something in the headers that is not ASCII.
+    pub utf8_header: bool,
     /// RET of the DSN extension: `FULL` or `HDRS`.
     pub ret: Option<&'static str>,
     /// ENVID of the DSN extension, not xtext-encoded.

@@ -264,7 +264,8 @@ impl ClientSession {
             return Some(Failure::permanent("5.3.4", reason));
         }
         let addresses = transaction.recipients.iter().map(|r| &r.address).chain([&transaction.sender]);
-        if transaction.smtputf8 && !self.capabilities.smtputf8 && addresses.into_iter().any(|a| !a.is_ascii()) {
+        let wanted = transaction.utf8_header || addresses.into_iter().any(|a| !a.is_ascii());
+        if wanted && transaction.smtputf8 && !self.capabilities.smtputf8 {
             let reason = format!("SMTPUTF8 is required, but was not offered by host {}", self.peer);
             return Some(Failure::permanent("5.6.7", reason));
         }

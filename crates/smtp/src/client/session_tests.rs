@@ -70,8 +70,8 @@ fn pipelined_with_a_mixed_bag_of_recipients() {
     s.start(0, &t);
     dialog(
         &mut s,
-        "C: MAIL FROM:<s@example.org> SIZE=100 BODY=8BITMIME RET=HDRS ENVID=id+3D1\n\
-         C: RCPT TO:<\"a b\"@x> NOTIFY=FAILURE,DELAY ORCPT=rfc822;a+2Bb@x\n\
+        "C: MAIL FROM:<s@example.org> SIZE=100 BODY=8BITMIME ENVID=id+3D1 RET=HDRS\n\
+         C: RCPT TO:<\"a b\"@x> ORCPT=rfc822;a+2Bb@x NOTIFY=FAILURE,DELAY\n\
          C: RCPT TO:<bad@x>\n\
          C: RCPT TO:<later@x>\n\
          C: DATA\n\

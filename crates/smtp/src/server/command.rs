@@ -3,7 +3,7 @@
 use super::config::ForbidBareNewline;
 use super::event::{Event, Moment};
 use super::input::Input;
-use super::line::{Printable, Words, is_header};
+use super::line::{Printable, Words, escaped, is_header};
 use super::session::{ServerSession, Waiting};
 use super::statistics::Verb;
 use memchr::memchr;
@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 /// How much of an overlong line the log shows.
 const SHOWN_LINE: usize = 30;
+/// How much of a command that is none the log shows.
+const SHOWN_COMMAND: usize = 100;
 
 /// Did a line get through, or is an answer needed before it can go on?
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -135,7 +137,6 @@ impl ServerSession {
         match std::str::from_utf8(line) {
             Ok(text) => self.filter_line(text, rest),
             Err(_) if self.config.smtputf8_enable => {
-                self.stage = Verb::Unknown.name();
                 self.verb = Verb::Unknown;
                 self.fail("500 5.5.2 Error: bad UTF-8 syntax");
                 Progress::Done
@@ -182,7 +183,7 @@ impl ServerSession {
     fn line(&mut self, line: &str, rest: &[u8]) -> Progress {
         let mut words = Words::new(line);
         let Some(word) = words.next() else {
-            self.stage = Verb::Unknown.name();
+            // No command, so the place in log lines and the statistics stay as they are.
             self.verb = Verb::Unknown;
             self.fail("500 5.5.2 Error: bad syntax");
             return Progress::Done;
@@ -237,7 +238,7 @@ impl ServerSession {
     fn unknown_command(&mut self, line: &str, word: &str) -> Progress {
         let config = Arc::clone(&self.config);
         let list = &config.smtpd_forbidden_commands;
-        let mut forbidden = is_header(line)
+        let mut forbidden = is_header(word)
             || list.words.iter().any(|known| known.eq_ignore_ascii_case(word))
             || (list.not_a_letter && !word.as_bytes()[0].is_ascii_alphabetic());
         if !forbidden && list.tables {
@@ -251,8 +252,9 @@ impl ServerSession {
             }
         }
         if forbidden {
-            let shown: String = line.chars().take(100).collect();
-            self.warn(format!("non-SMTP command from {}: {}", Self::CLIENT, Printable(&shown)));
+            let mut shown = escaped(line.as_bytes());
+            shown.truncate(SHOWN_COMMAND);
+            self.warn(format!("non-SMTP command from {}: {shown}", Self::CLIENT));
             self.reply_text("221 2.7.0 Error: I can break rules, too. Goodbye.");
             self.closing = true;
         } else if !self.denied_at_connect(Verb::Unknown) {

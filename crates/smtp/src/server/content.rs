@@ -61,6 +61,11 @@ impl Content {
         }
     }
 
+    /// Bytes so far, with what is not yet a line.
+    pub(super) fn received(&self) -> u64 {
+        self.bytes + self.carry.len() as u64
+    }
+
     /// Read DATA content; returns how much was used up, and whether that was the end of the message.
     /// Stops early when enough is ready to be handed out.
     pub(super) fn data(&mut self, input: &[u8], rules: ContentRules) -> (usize, bool) {

@@ -43,11 +43,26 @@ impl ServerSession {
             ..rules
         };
         let path = parse_path(text, rules);
-        if path.is_err() {
-            let place = self.stage;
-            self.warn(format!("Illegal address syntax from {} in {place} command: {}", Self::CLIENT, Printable(text)));
+        self.argument = None;
+        if let Ok(address) = &path {
+            let bare = text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>'));
+            if bare != Some(address.as_str()) {
+                self.argument = Some(self.shown_argument(text));
+            }
+        } else {
+            let (place, shown) = (self.stage, self.shown_argument(text));
+            self.warn(format!("Illegal address syntax from {} in {place} command: {shown}", Self::CLIENT));
         }
         path
+    }
+
+    /// An argument in log lines: without SMTPUTF8 support nothing but printable ASCII.
+    fn shown_argument(&self, text: &str) -> String {
+        let mut shown = Printable(text).to_string();
+        if !self.config.smtputf8_enable && !shown.is_ascii() {
+            shown = shown.bytes().map(|b| if b.is_ascii() { char::from(b) } else { '?' }).collect();
+        }
+        shown
     }
 
     fn bad_option(&mut self, error: OptionError, word: Word<'_>) {
@@ -132,13 +147,13 @@ impl ServerSession {
         if self.config.strict_smtputf8 && !self.transaction.options.smtputf8 && !sender.is_ascii() {
             return self.fail(UNICODE_ADDRESS);
         }
-        self.transaction.sender = Some(sender);
         if self.queue_space_low {
+            // The sender is not known to this line.
             let reply = "452 4.3.1 Insufficient system storage";
             self.log_reject(reply);
-            self.transaction.sender = None;
             return self.fail(reply);
         }
+        self.transaction.sender = Some(sender);
         if self.config.smtpd_delay_open_until_valid_rcpt {
             self.succeed("250 2.1.0 Ok");
         } else {
@@ -220,13 +235,13 @@ impl ServerSession {
         if self.config.disable_vrfy_command {
             return self.fail("502 5.5.1 VRFY command is disabled");
         }
-        let all = words.rest();
-        let (text, smtputf8) = match all.len().checked_sub(9).and_then(|at| all.split_at_checked(at)) {
-            Some((head, tail)) if tail.eq_ignore_ascii_case(" SMTPUTF8") && self.config.smtputf8_enable => {
-                (head.trim_end(), true)
-            }
-            _ => (all, false),
-        };
+        let mut argument: Vec<&str> = words.map(|word| word.text).collect();
+        let smtputf8 =
+            self.config.smtputf8_enable && argument.last().is_some_and(|last| last.eq_ignore_ascii_case("SMTPUTF8"));
+        if smtputf8 {
+            argument.pop();
+        }
+        let text = argument.join(" ");
         if text.is_empty() {
             return self.fail("501 5.5.4 Syntax: VRFY address [SMTPUTF8]");
         }
@@ -235,10 +250,13 @@ impl ServerSession {
             Some(true) => return self.over_rate("many recipients"),
             Some(false) => {}
         }
-        let Ok(address) = self.path(text, PathRules { smtputf8, ..PathRules::default() }) else {
+        let Ok(address) = self.path(&text, PathRules { smtputf8, ..PathRules::default() }) else {
             return self.fail("501 5.1.3 Bad recipient address syntax");
         };
-        self.pending_recipient = Some(Recipient { address, command: text.to_owned(), ..Recipient::default() });
+        if self.config.strict_smtputf8 && !smtputf8 && !address.is_ascii() {
+            return self.fail(UNICODE_ADDRESS);
+        }
+        self.pending_recipient = Some(Recipient { address, command: text, ..Recipient::default() });
         self.decide(Moment::Vrfy);
     }
 }

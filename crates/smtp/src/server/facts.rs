@@ -89,6 +89,12 @@ impl ServerSession {
         }
     }
 
+    /// The argument of MAIL, RCPT or VRFY being judged, as the client wrote it, where that isn't the address in
+    /// brackets.
+    pub fn argument(&self) -> Option<&str> {
+        self.argument.as_deref()
+    }
+
     /// The accepted recipients.
     pub fn recipients(&self) -> &[Recipient] {
         &self.transaction.recipients

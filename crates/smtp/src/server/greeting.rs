@@ -5,6 +5,7 @@ use super::event::{Event, Moment};
 use super::identity::{AttributeError, Forwarded, Handover, neutered};
 use super::line::{Printable, Words, escaped};
 use super::session::{Phase, ServerSession, Waiting};
+use super::statistics::Verb;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -17,7 +18,10 @@ impl ServerSession {
     /// At connect, and again after XCLIENT.
     pub(super) fn greet(&mut self) {
         self.phase = Phase::Command;
-        self.stage = "CONNECT";
+        // After XCLIENT that is what log lines name.
+        if self.verb != Verb::Xclient {
+            self.stage = "CONNECT";
+        }
         let input = std::mem::take(&mut self.input);
         let early = !input.is_empty() && self.caught_pipelining(input.bytes());
         self.input = input;

@@ -36,10 +36,11 @@ pub struct Forwarded {
 }
 
 impl Forwarded {
-    /// `name[address]` for `orig_client=`, or just the name when the address is not known; `None` when neither was
-    /// mentioned.
+    /// `name[address]` for `orig_client=`, or just the name when the address is not known; `None` when there was
+    /// nothing about the client.
     pub fn orig_client(&self) -> Option<String> {
-        if self.name.is_none() && self.address.is_none() {
+        let texts = [&self.name, &self.port, &self.protocol, &self.helo];
+        if self.address.is_none() && texts.iter().all(|text| text.is_none()) {
             return None;
         }
         let name = self.name.as_deref().unwrap_or("unknown");
@@ -74,7 +75,7 @@ pub(super) enum AttributeError {
 /// Name and decoded value of one `attribute=value`; a bad encoding leaves the value as it came, which no syntax takes.
 fn attribute(word: Word<'_>) -> Result<(&str, &str, Option<String>), AttributeError> {
     match word.text.split_once('=') {
-        Some((name, raw)) if !name.is_empty() && !raw.is_empty() => {
+        Some((name, raw)) if !raw.is_empty() => {
             let value = xtext(raw);
             if value.as_ref().map_or(raw.len(), String::len) > VALUE_LENGTH {
                 return Err(AttributeError::Reply("501 5.5.4 Error: attribute value too long"));
@@ -102,9 +103,14 @@ fn or_unavailable<T>(value: &str, parse: impl FnOnce(&str) -> Option<T>) -> Opti
     if value.eq_ignore_ascii_case(UNAVAILABLE) { Some(None) } else { parse(value).map(Some) }
 }
 
-fn port(value: &str) -> Option<u16> {
+/// Up to five digits; that they may be too large is no matter.
+fn port_text(value: &str) -> Option<&str> {
     let digits = value.len() <= 5 && value.bytes().all(|b| b.is_ascii_digit());
-    if digits { value.parse().ok() } else { None }
+    digits.then_some(value)
+}
+
+fn port(value: &str) -> Option<u16> {
+    port_text(value)?.parse().ok()
 }
 
 impl Handover {
@@ -164,7 +170,7 @@ impl Forwarded {
             "NAME" => self.name = Some(valid_hostname(&value).then_some(value).ok_or_else(bad)?),
             "ADDR" => self.address = Some(or_unavailable(&value, parse_mailhost_address).ok_or_else(bad)?),
             "PORT" if unavailable => self.port = Some(unknown()),
-            "PORT" => self.port = Some(port(&value).ok_or_else(bad)?.to_string()),
+            "PORT" => self.port = Some(port_text(&value).ok_or_else(bad)?.to_owned()),
             "PROTO" if unavailable => self.protocol = Some(unknown()),
             "PROTO" if value.len() > PROTO_LENGTH => return Err(bad()),
             "PROTO" => self.protocol = Some(neutered(&value)),
@@ -221,6 +227,7 @@ mod tests {
             ("FOO", expected),
             ("FOO=", expected),
             ("FOO=bar", "Name(\"FOO\")"),
+            ("=bar", "Name(\"\")"),
             ("NAME=-", "Syntax(\"NAME\", \"-\")"),
             ("NAME=a+4", "Syntax(\"NAME\", \"a+4\")"),
             ("ADDR=2001:db8::1", "Syntax(\"ADDR\", \"2001:db8::1\")"),
@@ -239,6 +246,8 @@ mod tests {
     fn xforward_attributes() {
         let mut forwarded = Forwarded::default();
         assert_eq!(forwarded.orig_client(), None);
+        forwarded.attribute(Word { text: "HELO=x", unclosed: false }).unwrap();
+        assert_eq!(forwarded.orig_client().as_deref(), Some("unknown"));
         for text in ["NAME=spike.example", "ADDR=203.0.113.1", "PORT=4321", "IDENT=a+20b", "SOURCE=REMOTE", "PROTO=FTP"]
         {
             forwarded.attribute(Word { text, unclosed: false }).unwrap();

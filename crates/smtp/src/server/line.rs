@@ -95,7 +95,7 @@ impl fmt::Display for Printable<'_> {
 /// Bytes in C escapes, as the pipelining log line shows them.
 pub(super) fn escaped(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() + 16);
-    for (index, &byte) in bytes.iter().enumerate() {
+    for &byte in bytes {
         match byte {
             7 => text.push_str("\\a"),
             8 => text.push_str("\\b"),
@@ -106,8 +106,7 @@ pub(super) fn escaped(bytes: &[u8]) -> String {
             11 => text.push_str("\\v"),
             b'\\' => text.push_str("\\\\"),
             32..=126 => text.push(char::from(byte)),
-            _ if bytes.get(index + 1).is_some_and(u8::is_ascii_digit) => text.push_str(&format!("\\{byte:03o}")),
-            _ => text.push_str(&format!("\\{byte:o}")),
+            _ => text.push_str(&format!("\\{byte:03o}")),
         }
     }
     text
@@ -188,7 +187,7 @@ mod tests {
     #[test]
     fn what_logs_show() {
         assert_eq!(Printable("a\rb\x00").to_string(), "a?b?");
-        assert_eq!(escaped(b"NOOP\r\n\t\\\x01x\x012\xff"), "NOOP\\r\\n\\t\\\\\\1x\\0012\\377");
+        assert_eq!(escaped(b"NOOP\r\n\t\\\x01x\x012\xff"), "NOOP\\r\\n\\t\\\\\\001x\\0012\\377");
     }
 
     #[test]

@@ -249,7 +249,8 @@ impl ServerSession {
             Failure::Refused(reply) => self.fail(&reply),
             Failure::Size => self.fail("552 5.3.4 Error: message file too big"),
             Failure::BareLf => {
-                self.log_reject("bare <LF> received");
+                let chunk = matches!(self.phase, Phase::Chunk(_)) || self.stage == "BDAT";
+                self.log_reject_at(if chunk { "BDAT content" } else { self.stage }, "bare <LF> received");
                 let config = Arc::clone(&self.config);
                 let code = config.smtpd_forbid_bare_newline_reject_code;
                 self.fail_with(format_args!("{code} 5.5.2 {} Error: bare <LF> received", config.myhostname));

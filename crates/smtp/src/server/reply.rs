@@ -2,7 +2,8 @@
 
 use super::event::Event;
 use super::line::Printable;
-use super::session::{ServerSession, Waiting};
+use super::session::{Phase, ServerSession, Waiting};
+use super::statistics::Verb;
 use crate::address::quote_local;
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
@@ -51,6 +52,8 @@ impl ServerSession {
             self.closing = true;
         }
         if late {
+            // The lines of the EHLO reply are sent as replies of their own.
+            self.held_by_line = self.verb == Verb::Ehlo;
             self.held = self.output.split_off(start);
             self.held_until = Some(self.now + self.config.smtpd_error_sleep_time * 1000);
         }
@@ -129,40 +132,58 @@ impl ServerSession {
 
     /// `QID: timeout after STAGE from NA` and its likes; in content with the bytes so far.
     pub(super) fn log_end(&mut self, what: &str) {
-        let text = match self.stage {
-            "DATA" | "BDAT" => format!(
-                "{}: {what} after {} ({} bytes) from {}",
-                self.log_id(),
-                self.stage,
-                self.bytes_received(),
-                Self::CLIENT
-            ),
-            _ => format!("{}: {what} after {} from {}", self.log_id(), self.stage, Self::CLIENT),
+        self.log_end_with(what, self.content_bytes());
+    }
+
+    /// As [`Self::log_end`], with the number of bytes.
+    pub(super) fn log_end_with(&mut self, what: &str, bytes: Option<u64>) {
+        let (id, stage, client) = (self.log_id(), self.stage, Self::CLIENT);
+        let text = match bytes {
+            Some(bytes) => format!("{id}: {what} after {stage} ({bytes} bytes) from {client}"),
+            None => format!("{id}: {what} after {stage} from {client}"),
         };
         self.log(text);
     }
 
+    /// The bytes of content so far, from the 354 reply or the first chunk on until the next command.
+    pub(super) fn content_bytes(&self) -> Option<u64> {
+        let inside = match &self.phase {
+            Phase::Data | Phase::Chunk(_) => true,
+            Phase::Command => self.stage == "BDAT",
+            _ => false,
+        };
+        self.content.as_ref().filter(|_| inside).map(|content| content.received())
+    }
+
     /// `QID: reject: STAGE from NA: TEXT;CTX`
     pub(super) fn log_reject(&mut self, text: &str) {
-        let line = format!(
-            "{}: reject: {} from {}: {};{}",
-            self.log_id(),
-            self.stage,
-            Self::CLIENT,
-            Printable(text),
-            self.log_context()
-        );
+        self.log_reject_at(self.stage, text);
+    }
+
+    /// As [`Self::log_reject`], at some other place.
+    pub(super) fn log_reject_at(&mut self, place: &str, text: &str) {
+        let (id, context) = (self.log_id(), self.context(self.first_recipient()));
+        let line = format!("{id}: reject: {place} from {}: {};{context}", Self::CLIENT, Printable(text));
         self.log(line);
+    }
+
+    /// Of several recipients the first one.
+    fn first_recipient(&self) -> Option<&str> {
+        self.pending_recipient().or_else(|| self.recipients().first().map(|r| r.address.as_str()))
     }
 
     /// ` from=<S> to=<R> proto=P helo=<H>` and the login, as access log lines end.
     pub fn log_context(&self) -> String {
+        self.context(self.recipient())
+    }
+
+    fn context(&self, recipient: Option<&str>) -> String {
         let mut text = String::with_capacity(96);
         // Writing to a String cannot fail.
         if let Some(sender) = self.sender() {
             let _ = write!(text, " from=<{}>", Printable(&quote_local(sender)));
         }
-        if let Some(recipient) = self.recipient() {
+        if let Some(recipient) = recipient {
             let _ = write!(text, " to=<{}>", Printable(&quote_local(recipient)));
         }
         let _ = write!(text, " proto={}", self.protocol());

@@ -7,6 +7,7 @@ use super::identity::Forwarded;
 use super::input::{IDLE_BUFFER, Input};
 use super::statistics::{Statistics, Verb};
 use super::transaction::{MailOptions, Recipient, Transaction};
+use memchr::memchr;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -89,6 +90,8 @@ pub struct ServerSession {
     /// A reply that is late on purpose, and when it may go.
     pub(super) held: Vec<u8>,
     pub(super) held_until: Option<u64>,
+    /// What is held back goes line by line, each of them late.
+    pub(super) held_by_line: bool,
     /// When the wait for input is over.
     deadline: Option<u64>,
     pub(super) verb: Verb,
@@ -100,6 +103,8 @@ pub struct ServerSession {
     pub(super) transaction: Transaction,
     pub(super) pending_sender: Option<String>,
     pub(super) pending_recipient: Option<Recipient>,
+    /// The MAIL, RCPT or VRFY argument, if it is more than the address in brackets.
+    pub(super) argument: Option<String>,
     pub(super) etrn_domain: Option<String>,
     pub(super) queue_id: Option<String>,
     pub(super) forwarded: Option<Box<Forwarded>>,
@@ -156,6 +161,7 @@ impl ServerSession {
             output: Vec::new(),
             held: Vec::new(),
             held_until: None,
+            held_by_line: false,
             deadline: None,
             verb: Verb::Unknown,
             stage: "CONNECT",
@@ -166,6 +172,7 @@ impl ServerSession {
             transaction: Transaction::default(),
             pending_sender: None,
             pending_recipient: None,
+            argument: None,
             etrn_domain: None,
             queue_id: None,
             forwarded: None,
@@ -246,9 +253,8 @@ impl ServerSession {
                 if now < until && !self.eof {
                     return None;
                 }
-                self.held_until = None;
-                let mut held = std::mem::take(&mut self.held);
-                self.output.append(&mut held);
+                self.let_go();
+                continue;
             }
             if !matches!(self.waiting, Waiting::Nobody) {
                 return None;
@@ -260,6 +266,21 @@ impl ServerSession {
                 self.rest();
                 return None;
             }
+        }
+    }
+
+    /// What is held back is due, or a line of it.
+    fn let_go(&mut self) {
+        self.held_until = None;
+        let first = if self.held_by_line { memchr(b'\n', &self.held) } else { None };
+        let count = first.map_or(self.held.len(), |end| end + 1);
+        self.output.extend(self.held.drain(..count));
+        if self.held.is_empty() {
+            self.held = Vec::new();
+        } else if !self.eof {
+            self.held_until = Some(self.now + self.config.smtpd_error_sleep_time * 1000);
+        } else {
+            self.output.append(&mut self.held);
         }
     }
 
@@ -348,8 +369,15 @@ impl ServerSession {
             return;
         }
         self.deadline = None;
-        self.log_end("timeout");
-        self.reply(format_args!("421 4.4.2 {} Error: timeout exceeded", Arc::clone(&self.config).myhostname));
+        let reply = format!("421 4.4.2 {} Error: timeout exceeded", self.config.myhostname);
+        let mut bytes = self.content_bytes();
+        if !matches!(self.phase, Phase::Data) {
+            // As in Postfix: the part of a chunk that has come does not count, but the text of this reply does.
+            let part = if let Phase::Chunk(chunk) = &self.phase { chunk.size - chunk.left } else { 0 };
+            bytes = bytes.map(|bytes| bytes.saturating_sub(part) + reply.len() as u64);
+        }
+        self.log_end_with("timeout", bytes);
+        self.reply_text(&reply);
         self.phase = Phase::Command;
         self.closing = true;
     }

@@ -129,9 +129,10 @@ fn value<'a>(text: &'a str, keyword: &str) -> Option<&'a str> {
 }
 
 impl MailOptions {
-    /// Start over for a new MAIL command. SIZE stays: Postfix keeps it from a refused MAIL until the next reset.
+    /// Start over for a new MAIL command. SIZE and AUTH stay: Postfix keeps them from a refused MAIL until the next
+    /// reset.
     pub(super) fn renew(&mut self) {
-        *self = Self { size: self.size, ..Self::default() };
+        *self = Self { size: self.size, auth: self.auth.take(), ..Self::default() };
     }
 
     /// Enter one option.

@@ -155,6 +155,7 @@ fn effects_are_collected() {
         bcc: vec!["c@d".into(), "e@f".into(), "c@d".into()],
         skip_milters: true,
         eight_bit: true,
+        utf8_header: false,
     };
     assert_eq!(run.finished.effects, want);
     assert_eq!(run.log().iter().filter(|line| line.contains(": hold: ")).count(), 1);
