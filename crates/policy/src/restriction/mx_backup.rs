@@ -10,6 +10,7 @@ use crate::question::{DnsAnswer, DnsRecord, DnsStatus, RecordType, Suspend};
 use crate::refusal::Refusal;
 use crate::step::Step;
 use crate::subject::Subject;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 pub(super) const ENTRIES: &[Restriction] = &[entry(
@@ -93,6 +94,14 @@ fn is_backup(context: &mut Context<'_, '_>, recipient: &str, failure: &mut Optio
     all_in_networks(context, &primary, failure)
 }
 
+/// The addresses of an exchanger, which may be named by one.
+fn addresses_of(context: &mut Context<'_, '_>, host: &str) -> Result<Result<Vec<IpAddr>, Arc<DnsAnswer>>, Suspend> {
+    match host.parse() {
+        Ok(address) => Ok(Ok(vec![address])),
+        Err(_) => context.addresses(host),
+    }
+}
+
 /// Why a host has no address, in the resolver's words.
 fn why_no_address(answer: &DnsAnswer) -> &'static str {
     match answer.status {
@@ -116,7 +125,7 @@ fn names_us(context: &mut Context<'_, '_>, hosts: &[Arc<str>], failure: &mut Opt
         }
     }
     for host in hosts {
-        match context.addresses(host)? {
+        match addresses_of(context, host)? {
             Ok(found) if found.iter().any(|address| context.plan.routing.is_own_address(*address)) => return Ok(true),
             Ok(_) => {}
             Err(answer) => {
@@ -139,7 +148,7 @@ fn all_in_networks(
         return Ok(true);
     }
     for host in hosts {
-        let addresses = match context.addresses(host)? {
+        let addresses = match addresses_of(context, host)? {
             Ok(addresses) => addresses,
             Err(answer) => {
                 let why = why_no_address(&answer);
@@ -178,6 +187,7 @@ mod tests {
             .dns("named.example", &["MX 10 primary.example", "MX 20 mail.example.com"])
             .dns("notus.example", &["MX 10 primary.example"])
             .dns("weare.example", &["MX 10 us.example.net", "MX 10 primary.example"])
+            .dns("numeric.example", &["MX 10 192.0.2.1"])
             .dns("temp.example", &["MX SERVFAIL"])
             .dns("failed.example", &["MX REFUSED"])
             .dns("hidden.example", &["MX 10 primary.example", "MX 20 lost.example"])
@@ -197,6 +207,7 @@ mod tests {
             ("half.example", "250".into()),
             ("notus.example", denied("notus.example")),
             ("weare.example", denied("weare.example")),
+            ("numeric.example", denied("numeric.example")),
             ("failed.example", denied("failed.example")),
             ("nosuch.example", denied("nosuch.example")),
             ("[192.0.2.9]", denied("[192.0.2.9]")),
