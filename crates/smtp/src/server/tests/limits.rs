@@ -43,6 +43,43 @@ fn late_replies_are_really_late() {
 }
 
 #[test]
+fn lines_of_a_late_ehlo_reply_are_late_one_by_one() {
+    let mut dialog =
+        Dialog::new(SessionConfig { smtpd_soft_error_limit: 0, ..config() }, "192.0.2.10", Authorised::default());
+    dialog.start();
+    dialog.pass(1000);
+    dialog.replies.clear();
+    dialog.send(b"EHLO c\r\n");
+    for lines in 1..=3 {
+        dialog.pass(999);
+        assert_eq!(dialog.replies.len(), lines - 1);
+        dialog.pass(1);
+        assert_eq!(dialog.replies.len(), lines);
+    }
+}
+
+#[test]
+fn bytes_at_the_end_of_chunks() {
+    let script = "S: 220 mail.example.com ESMTP Postfix
+         C: HELO c
+         S: 250 mail.example.com
+         C: MAIL FROM:<a@example.org>
+         S: 250 2.1.0 Ok
+         C: RCPT TO:<u@example.com>
+         S: 250 2.1.5 Ok
+         C: BDAT 4
+         C: ab
+         S: 250 2.0.0 Ok: 4 bytes
+         C: BDAT 10
+         C: cd
+         T: 300000
+         S: 421 4.4.2 mail.example.com Error: timeout exceeded
+         S: <closed>
+         L: Q1: timeout after BDAT (54 bytes) from NA";
+    play(config(), script);
+}
+
+#[test]
 fn junk_commands_become_errors() {
     let limits = SessionConfig {
         smtpd_junk_command_limit: 5,
