@@ -1,8 +1,11 @@
 //! A plain SMTP client for checks that drive a session step by step.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 
 /// A connection to a server on 127.0.0.1. A reply is its lines joined with `\n`; the empty text means that the server
 /// closed the connection.
@@ -15,7 +18,19 @@ impl Dialog {
     /// Connects, without reading the greeting.
     pub fn connect(port: u16) -> io::Result<Self> {
         let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let stream = TcpStream::connect_timeout(&at, Duration::from_secs(10))?;
+        Self::of(TcpStream::connect_timeout(&at, Duration::from_secs(10))?)
+    }
+
+    /// Connects from another address of this machine, 127.x.y.z.
+    pub fn connect_from(address: [u8; 4], port: u16) -> io::Result<Self> {
+        let tcp = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+        let at = |ip: [u8; 4], port| SockaddrIn::from(SocketAddrV4::new(ip.into(), port));
+        bind(tcp.as_raw_fd(), &at(address, 0))?;
+        connect(tcp.as_raw_fd(), &at([127, 0, 0, 1], port))?;
+        Self::of(TcpStream::from(tcp))
+    }
+
+    fn of(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         stream.set_write_timeout(Some(Duration::from_secs(30)))?;

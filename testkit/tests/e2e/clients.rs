@@ -14,13 +14,15 @@ use crate::server::Server;
 const RECIPIENTS: [&str; 2] = ["user@example.com", "user@relay.example"];
 
 /// Postfix's smtp-sink as the next hop, writing each message to a file.
-struct SmtpSink {
+pub struct SmtpSink {
     _program: Program,
-    dump: std::path::PathBuf,
+    /// Its files.
+    pub dump: std::path::PathBuf,
 }
 
 impl SmtpSink {
-    fn start(server: &Server) -> Option<Self> {
+    /// Starts it at the server's next hop; `None` if it is not installed.
+    pub fn start(server: &Server) -> Option<Self> {
         let path = find("smtp-sink")?;
         let dump = server.dir.path().join("dump");
         fs::create_dir(&dump).expect("a directory");

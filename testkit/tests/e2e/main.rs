@@ -6,4 +6,6 @@ mod durability;
 mod hostile;
 mod next_hop;
 mod operation;
+mod senders;
 mod server;
+mod sites;
