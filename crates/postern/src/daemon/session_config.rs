@@ -51,6 +51,9 @@ pub fn session_config(p: &Parameters) -> SessionConfig {
         smtpd_proxy_filter: false,
         count_messages: false,
         count_recipients: false,
+        count_auths: false,
+        broken_sasl_auth_clients: p.bool("broken_sasl_auth_clients"),
+        smtpd_sasl_response_limit: size("smtpd_sasl_response_limit"),
         default_verp_delimiters: p.get("default_verp_delimiters"),
         verp_delimiter_filter: p.get("verp_delimiter_filter"),
     }

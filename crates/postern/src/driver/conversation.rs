@@ -201,6 +201,8 @@ impl Conversation {
                 self.session.client_changed_done(authorised);
                 self.ask_ahead(&[Input::Client], Moment::Connect);
             }
+            // Nothing is offered.
+            Event::Auth(_) => {}
             // Rates come with the parties at the gate; the configuration asks for no counting until then.
             Event::Count(_) => self.session.counted(false),
             Event::MatchForbidden(word) => {

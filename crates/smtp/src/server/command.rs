@@ -1,5 +1,6 @@
 //! One command line: reading it, the checks that every command passes, and whose turn it is then.
 
+use super::auth::without_secrets;
 use super::config::ForbidBareNewline;
 use super::event::{Event, Moment};
 use super::input::Input;
@@ -75,7 +76,8 @@ impl ServerSession {
     }
 
     fn line_too_long(&mut self, limit: usize) {
-        let text = String::from_utf8_lossy(&self.input.bytes()[..limit.min(SHOWN_LINE)]);
+        let shown = without_secrets(&self.input.bytes()[..limit.min(SHOWN_LINE)]);
+        let text = String::from_utf8_lossy(shown);
         let warning = format!("{}: request longer than {limit}: {}...", Self::CLIENT, Printable(&text));
         self.warn(warning);
         self.input.consume(limit);
@@ -146,12 +148,16 @@ impl ServerSession {
     }
 
     fn bare_lf_refused(&mut self) -> Progress {
+        self.refuse_bare_lf();
+        Progress::Done
+    }
+
+    pub(super) fn refuse_bare_lf(&mut self) {
         self.log_reject("bare <LF> received");
         let config = Arc::clone(&self.config);
         let code = config.smtpd_forbid_bare_newline_reject_code;
         self.reply(format_args!("{code} 5.5.2 {} Error: bare <LF> received", config.myhostname));
         self.closing = true;
-        Progress::Done
     }
 
     /// `smtpd_command_filter` sees the line first.
@@ -277,7 +283,7 @@ impl ServerSession {
             Verb::Etrn => self.etrn_command(words),
             Verb::Starttls if !words.rest().is_empty() => self.fail("501 5.5.4 Syntax: STARTTLS"),
             Verb::Starttls => self.fail("502 5.5.1 Error: command not implemented"),
-            Verb::Auth => self.auth_command(),
+            Verb::Auth => self.auth_command(words),
             Verb::Rset => self.rset_command(words),
             Verb::Noop => self.succeed("250 2.0.0 Ok"),
             Verb::Quit => {
@@ -291,14 +297,6 @@ impl ServerSession {
             Verb::Unknown => {}
         }
         if matches!(self.waiting, Waiting::Counted) { Progress::Again } else { Progress::Done }
-    }
-
-    fn auth_command(&mut self) {
-        if self.config.smtpd_helo_required && self.helo.is_none() {
-            self.fail("503 5.5.1 Error: send HELO/EHLO first");
-        } else {
-            self.fail("503 5.5.1 Error: authentication not enabled");
-        }
     }
 
     fn rset_command(&mut self, words: Words<'_>) {

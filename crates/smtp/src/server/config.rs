@@ -262,6 +262,12 @@ pub struct SessionConfig {
     pub count_messages: bool,
     /// Is `smtpd_client_recipient_rate_limit` set? Then [`super::Event::Count`] asks at RCPT and VRFY.
     pub count_recipients: bool,
+    /// Is `smtpd_client_auth_rate_limit` set? Then [`super::Event::Count`] asks at AUTH.
+    pub count_auths: bool,
+    /// Also announce `AUTH=`, for old clients.
+    pub broken_sasl_auth_clients: bool,
+    /// Longest line of an AUTH exchange, without its line end.
+    pub smtpd_sasl_response_limit: usize,
     /// Delimiters when a client asks for plain XVERP.
     pub default_verp_delimiters: String,
     /// Characters that may be VERP delimiters.
@@ -305,6 +311,9 @@ impl Default for SessionConfig {
             smtpd_proxy_filter: false,
             count_messages: false,
             count_recipients: false,
+            count_auths: false,
+            broken_sasl_auth_clients: false,
+            smtpd_sasl_response_limit: 12_288,
             default_verp_delimiters: "+=".to_owned(),
             verp_delimiter_filter: "-=+".to_owned(),
         }

@@ -10,11 +10,12 @@ use std::sync::Arc;
 const UNICODE_ADDRESS: &str = "553 5.6.7 Must declare SMTPUTF8 to send unicode address";
 
 impl ServerSession {
-    /// Count MAIL, RCPT or VRFY; `None` when the driver has to be asked first, else whether it is over the limit.
-    fn count(&mut self, rate: Rate) -> Option<bool> {
+    /// Count MAIL, RCPT, VRFY or AUTH; `None` when the driver has to be asked first, else whether it is over the limit.
+    pub(super) fn count(&mut self, rate: Rate) -> Option<bool> {
         let wanted = match rate {
             Rate::Message => self.config.count_messages,
             Rate::Recipient => self.config.count_recipients,
+            Rate::Auth => self.config.count_auths,
         };
         if !wanted || self.authorised.event_limit_exempt {
             return Some(false);
@@ -28,7 +29,7 @@ impl ServerSession {
     }
 
     /// `too much mail from ADDR`: the address as log lines have it.
-    fn over_rate(&mut self, what: &str) {
+    pub(super) fn over_rate(&mut self, what: &str) {
         match self.client_address() {
             Some(address) => self.fail_with(format_args!("450 4.7.1 Error: too {what} from {address}")),
             None => self.fail_with(format_args!("450 4.7.1 Error: too {what} from unknown")),

@@ -1,5 +1,6 @@
 //! What a session asks of its driver and what the driver answers.
 
+use super::auth::AuthStep;
 use std::net::IpAddr;
 
 /// The command whose access lists are due.
@@ -68,6 +69,8 @@ pub enum Rate {
     Message,
     /// A RCPT or VRFY command (`smtpd_client_recipient_rate_limit`).
     Recipient,
+    /// An AUTH command (`smtpd_client_auth_rate_limit`).
+    Auth,
 }
 
 /// How an ETRN request went with the flush service.
@@ -121,7 +124,9 @@ pub enum Event {
     /// A 4xx/5xx reply is about to leave and `smtpd_reject_filter_maps` or a footer is set: answer with
     /// `finish_reply(text)`; the text may have several lines, separated by LF.
     FinishReply(String),
-    /// A MAIL, RCPT or VRFY command is to be counted; answer with `counted(over the limit?)`. Only where the
+    /// A client logs in: answer with `auth_answered`, but for [`AuthStep::Cancel`].
+    Auth(AuthStep),
+    /// A MAIL, RCPT, VRFY or AUTH command is to be counted; answer with `counted(over the limit?)`. Only where the
     /// configuration asks for it and the client is not exempt.
     Count(Rate),
     /// Is this unknown command word in the tables of `smtpd_forbidden_commands`? Answer with `forbidden`.

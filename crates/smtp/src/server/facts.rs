@@ -57,11 +57,6 @@ impl ServerSession {
         if self.esmtp { "ESMTP" } else { "SMTP" }
     }
 
-    /// The login that XCLIENT handed over.
-    pub fn login(&self) -> Option<&str> {
-        self.login.as_deref()
-    }
-
     /// The sender being judged at MAIL (internal form).
     pub fn pending_sender(&self) -> Option<&str> {
         self.pending_sender.as_deref()

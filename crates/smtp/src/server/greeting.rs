@@ -1,5 +1,6 @@
 //! The greeting, HELO and EHLO, XCLIENT and XFORWARD.
 
+use super::auth::{Login, without_secrets};
 use super::config::EhloKeywords;
 use super::event::{Event, Moment};
 use super::identity::{AttributeError, Forwarded, Handover, neutered};
@@ -45,7 +46,7 @@ impl ServerSession {
             return false;
         }
         self.improper_pipelining = true;
-        let shown = escaped(&input[..input.len().min(SHOWN_INPUT)]);
+        let shown = escaped(without_secrets(&input[..input.len().min(SHOWN_INPUT)]));
         self.log(format!("improper command pipelining after {} from {}: {shown}", self.stage, Self::CLIENT));
         self.config.smtpd_forbid_unauth_pipelining
     }
@@ -91,6 +92,7 @@ impl ServerSession {
         let start = self.output.len();
         let mut last = start;
         let authorised = self.authorised;
+        let mechanisms = self.announced_mechanisms();
         let out = &mut self.output;
         // Writing to a Vec cannot fail.
         let _ = write!(out, "250-{}\r\n", config.myhostname);
@@ -107,6 +109,10 @@ impl ServerSession {
         }
         announce(K::VRFY, !config.disable_vrfy_command, format_args!("VRFY"));
         announce(K::ETRN, true, format_args!("ETRN"));
+        if let Some(mechanisms) = &mechanisms {
+            announce(K::AUTH, true, format_args!("AUTH {mechanisms}"));
+            announce(K::AUTH, config.broken_sasl_auth_clients, format_args!("AUTH={mechanisms}"));
+        }
         announce(K::VERP, authorised.verp, format_args!("XVERP"));
         let xclient = "XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT";
         announce(K::XCLIENT, authorised.xclient, format_args!("{xclient}"));
@@ -166,7 +172,7 @@ impl ServerSession {
         if login.is_some() || self.login.is_some() {
             identity.login = Some(login.clone());
         }
-        self.login = login;
+        self.login = login.map(|username| Login { method: "XCLIENT".to_owned(), username });
         self.access_denied = None;
         self.set_client(identity.address, identity.port);
         self.waiting = Waiting::ClientChanged;

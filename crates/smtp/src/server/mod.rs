@@ -9,6 +9,7 @@
 //! Time is a number of milliseconds on any clock that does not go backwards.
 
 mod answer;
+mod auth;
 mod command;
 mod config;
 mod content;
@@ -27,6 +28,7 @@ mod statistics;
 mod tests;
 mod transaction;
 
+pub use auth::{AuthAnswer, AuthOffer, AuthStep, Login, without_secrets};
 pub use config::{Authorised, EhloKeywords, ForbidBareNewline, ForbiddenCommands, SessionConfig};
 pub use event::{ClientIdentity, Decide, Event, Flush, MessageEnd, Moment, Rate, Verdict};
 pub use identity::Forwarded;

@@ -191,7 +191,8 @@ impl ServerSession {
             let _ = write!(text, " helo=<{}>", Printable(helo));
         }
         if let Some(login) = self.login() {
-            let _ = write!(text, " sasl_method=XCLIENT sasl_username={}", Printable(login));
+            let _ =
+                write!(text, " sasl_method={} sasl_username={}", Printable(&login.method), Printable(&login.username));
             if let Some(sender) = &self.mail_options().auth {
                 let _ = write!(text, " sasl_sender={}", Printable(sender));
             }

@@ -1,5 +1,6 @@
 //! The session itself: its state, its turns, its time limits, and what policy may ask it.
 
+use super::auth::{AuthOffer, Exchange, Login};
 use super::config::{Authorised, SessionConfig};
 use super::content::Content;
 use super::event::{Decide, Event, Moment};
@@ -13,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// No more input is wanted while this much of it waits.
-const INPUT_LIMIT: usize = 64 * 1024;
+pub(super) const INPUT_LIMIT: usize = 64 * 1024;
 
 /// What the session is doing.
 #[derive(Debug, Default)]
@@ -23,6 +24,8 @@ pub(super) enum Phase {
     New,
     /// Between commands.
     Command,
+    /// Reading the client's next line in an AUTH exchange.
+    Auth,
     /// Reading the content of DATA.
     Data,
     /// Reading a BDAT chunk.
@@ -71,6 +74,7 @@ pub(super) enum Waiting {
         late: bool,
     },
     Counted,
+    Authenticated,
     Matched,
     Flushed,
     ClientChanged,
@@ -99,7 +103,11 @@ pub struct ServerSession {
     pub(super) helo: Option<String>,
     pub(super) pending_helo: Option<String>,
     pub(super) esmtp: bool,
-    pub(super) login: Option<String>,
+    pub(super) login: Option<Login>,
+    pub(super) auth_offer: Option<AuthOffer>,
+    pub(super) exchange: Exchange,
+    /// Who tried to log in last, for the log.
+    pub(super) auth_username: Option<String>,
     pub(super) transaction: Transaction,
     pub(super) pending_sender: Option<String>,
     pub(super) pending_recipient: Option<Recipient>,
@@ -169,6 +177,9 @@ impl ServerSession {
             pending_helo: None,
             esmtp: false,
             login: None,
+            auth_offer: None,
+            exchange: Exchange::default(),
+            auth_username: None,
             transaction: Transaction::default(),
             pending_sender: None,
             pending_recipient: None,
@@ -229,7 +240,9 @@ impl ServerSession {
         self.input.extend(bytes);
         if !self.config.smtpd_per_request_deadline {
             self.deadline = None;
-        } else if !matches!(self.phase, Phase::New | Phase::Command) && self.config.smtpd_min_data_rate > 0 {
+        } else if !matches!(self.phase, Phase::New | Phase::Command | Phase::Auth)
+            && self.config.smtpd_min_data_rate > 0
+        {
             let more = (bytes.len() as u64).saturating_mul(1000) / self.config.smtpd_min_data_rate;
             let most = now + self.config.smtpd_timeout * 1000;
             self.deadline = self.deadline.map(|at| at.saturating_add(more).min(most));
@@ -289,6 +302,7 @@ impl ServerSession {
         match &self.phase {
             Phase::New | Phase::Closed => false,
             Phase::Command => self.command(),
+            Phase::Auth => self.read_auth(),
             Phase::Data => self.read_data(),
             Phase::Chunk(chunk) => {
                 let chunk = *chunk;
@@ -369,6 +383,7 @@ impl ServerSession {
             return;
         }
         self.deadline = None;
+        self.end_exchange();
         let reply = format!("421 4.4.2 {} Error: timeout exceeded", self.config.myhostname);
         let mut bytes = self.content_bytes();
         if !matches!(self.phase, Phase::Data) {

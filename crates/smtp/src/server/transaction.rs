@@ -96,7 +96,7 @@ pub struct MailOptions {
     pub body: Body,
     /// SMTPUTF8
     pub smtputf8: bool,
-    /// AUTH=, decoded; `<>` counts as not given.
+    /// AUTH= as it was written, xtext and all; `<>` counts as not given.
     pub auth: Option<String>,
     /// RET=
     pub ret: Option<Ret>,
@@ -182,7 +182,7 @@ impl MailOptions {
         if self.auth.is_some() {
             return Err(Reply("503 5.5.4 Error: multiple AUTH= options"));
         }
-        self.auth = Some(printable(xtext(login).unwrap_or_else(|| login.to_owned())));
+        self.auth = Some(printable(login.to_owned()));
         Ok(())
     }
 
@@ -302,7 +302,7 @@ mod tests {
         assert_eq!(good.body, Body::SevenBit);
         assert_eq!(good.ret, Some(Ret::Full));
         assert_eq!(good.envid.as_deref(), Some("x+y"));
-        assert_eq!(good.auth.as_deref(), Some("a b"));
+        assert_eq!(good.auth.as_deref(), Some("a+20b"));
         assert_eq!(good.verp.as_deref(), Some("+="));
         assert!(good.smtputf8);
         for (options, error) in [

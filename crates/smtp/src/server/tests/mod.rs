@@ -5,6 +5,7 @@
 //! `S: <closed>` the end. `L: line` is a log line (`W: ` a warning), `E: word` an event of the message's life, `M: "…"`
 //! the content that was committed, `D: …` the statistics: each kind in its own order over the whole script.
 
+mod auth;
 mod chunking;
 mod limits;
 mod mail;
@@ -177,9 +178,10 @@ impl Dialog {
                 let sender = self.session.sender().unwrap_or("-").to_owned();
                 self.session.finish_reply(&format!("{}-{}\n{} sender {sender}", &text[..3], &text[4..], &text[..3]));
             }
+            Event::Auth(step) => self.auth(step),
             Event::Count(rate) => {
                 let over = self.session.stage() == "VRFY"
-                    || (rate == Rate::Message && self.session.helo_name() == Some("many"));
+                    || (rate != Rate::Recipient && self.session.helo_name() == Some("many"));
                 self.session.counted(over);
             }
             Event::MatchForbidden(word) => self.session.forbidden(word.starts_with("FORBID")),
@@ -196,6 +198,24 @@ impl Dialog {
             Event::Warning(text) => self.logs.push(format!("warning: {}", text.replace(ServerSession::CLIENT, "NA"))),
             Event::Close => self.closed = true,
         }
+    }
+
+    fn auth(&mut self, step: AuthStep) {
+        let response = match &step {
+            AuthStep::Start { response, .. } => response.as_deref().unwrap_or("-"),
+            AuthStep::Continue(response) => response,
+            AuthStep::Cancel => "",
+        };
+        self.events.push(format!("Auth {step:?} {response}").trim_end().to_owned());
+        let user = |name: &str| Some(name.to_owned());
+        self.session.auth_answered(match response {
+            "Z29vZA==" => AuthAnswer::Success { username: "user".to_owned() },
+            "YmFk" => AuthAnswer::Failure { username: user("bad"), reason: "no such user".to_owned() },
+            "NOOP" => AuthAnswer::Failure { username: user("user"), reason: String::new() },
+            "ZG93bg==" => AuthAnswer::Unavailable { reason: "Connection lost to authentication server".to_owned() },
+            _ if step == AuthStep::Cancel => return,
+            _ => AuthAnswer::Challenge("VXNlcm5hbWU6".to_owned()),
+        });
     }
 
     /// Play a script that begins with `start`.
