@@ -2,7 +2,7 @@
 //! proxy and debug.
 
 use crate::fold::{fold, fold_if};
-use crate::open::{OpenFailure, OpenOptions, Opened, open_nested};
+use crate::open::{OpenFailure, OpenOptions, Opened, Unavailable, open_nested};
 use crate::spec::{TableSpec, braced_members, group};
 use crate::{Log, LookupError, Table};
 use config::Diagnostic;
@@ -35,12 +35,25 @@ pub(crate) fn inline(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Open
     let members = braced_members(spec, "name=value").map_err(|text| syntax(options, text))?;
     let mut entries = HashMap::new();
     for member in members {
-        let (name, value) = name_value(member)
-            .map_err(|text| syntax(options, format!("{text}: \"{}\"; need \"inline:{{name=value...}}\"", spec.spec)))?;
+        let (name, value) = match name_value(member) {
+            Ok(pair) => pair,
+            Err(text) => return Ok(broken_inline(spec, options, &text)),
+        };
         // Of two entries with the same name Postfix uses the last one here, unlike in text files.
         entries.insert(fold_if(options.fold, name).into(), value.into());
     }
     Ok(Opened::plain(Inline { entries, fold: options.fold }))
+}
+
+/// The entries are the table's contents, and broken contents don't keep a server from starting: look-ups fail, and
+/// a warning says why.
+fn broken_inline(spec: &TableSpec<'_>, options: &OpenOptions, text: &str) -> Opened {
+    let text = format!("{text}: \"{}\"; need \"inline:{{name=value...}}\"", spec.spec);
+    let warning = Diagnostic::warning("table-contents", format!("{text}; every look-up in this table fails"))
+        .at(options.span.clone())
+        .help("write inline:{ {name = value with blanks}, {name = value} }");
+    let table = Arc::new(Unavailable::new(spec.spec, &text));
+    Opened { table, warnings: vec![warning], files: Vec::new() }
 }
 
 /// `name=value` or `{ name = value }`.
@@ -302,12 +315,15 @@ mod tests {
     #[test]
     fn errors() {
         for (spec, text) in [
-            ("inline:{a}", "missing '=' after attribute name: \"inline:{a}\"; need \"inline:{name=value...}\""),
+            (
+                "inline:{a}",
+                "inline:{a} is unavailable. missing '=' after attribute name: \"inline:{a}\"; need \"inline:{name=value...}\"",
+            ),
             ("inline:a=b", "bad syntax: \"inline:a=b\"; need \"inline:{name=value...}\""),
             ("inline:{}", "bad syntax: \"inline:{}\"; need \"inline:{name=value...}\""),
             (
                 "inline:{ {a=b}x }",
-                "syntax error after '}' in \"{a=b}x\": \"inline:{ {a=b}x }\"; need \"inline:{name=value...}\"",
+                "inline:{ {a=b}x } is unavailable. syntax error after '}' in \"{a=b}x\": \"inline:{ {a=b}x }\"; need \"inline:{name=value...}\"",
             ),
             ("unionmap:{foo}", "bad syntax: \"unionmap:{foo}\"; need \"unionmap:{type:name...}\""),
             (

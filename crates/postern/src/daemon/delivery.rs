@@ -5,7 +5,7 @@ use super::site::Site;
 use crate::answer::Answerer;
 use crate::clock;
 use crate::deliver::{self, DeliverHandle, Found, LogLine, Pending, Route, Router, Surroundings, Temporary};
-use crate::dns::{self, Resolver};
+use crate::dns::{self, Learnt, Resolver};
 use crate::maillog::Log;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
@@ -17,12 +17,13 @@ use std::sync::Arc;
 /// Start the delivery thread and hand it what the spool still holds.
 pub fn start(
     site: &Arc<ArcSwap<Site>>,
+    learnt: &Arc<Learnt>,
     spool: &Spool,
     recovery: Recovery,
     ids: &Arc<QueueIdSource>,
     log: &Log,
 ) -> Result<DeliverHandle> {
-    let dns = resolver(&site.load());
+    let dns = resolver(&site.load(), learnt);
     let lines: LogLine = {
         let log = log.clone();
         Arc::new(move |tag: &str, text: String| log.line(tag, &text))

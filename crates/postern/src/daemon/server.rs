@@ -5,7 +5,7 @@ use super::privileges::{self, Owner};
 use super::site::{self, Site, Source};
 use crate::clock;
 use crate::deliver::{self, DeliverHandle};
-use crate::dns::{Hosts, Resolver, ResolverConfig};
+use crate::dns::{Hosts, Learnt, Resolver, ResolverConfig};
 use crate::driver::{self, Worker};
 use crate::maillog::{self, Log, Target};
 use crate::memory::{self, Tide};
@@ -196,9 +196,9 @@ fn dns_config(site: &Site) -> ResolverConfig {
 }
 
 /// A DNS client for the event loop that calls this.
-pub fn resolver(site: &Site) -> Arc<Resolver> {
+pub fn resolver(site: &Site, learnt: &Arc<Learnt>) -> Arc<Resolver> {
     let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
-    Resolver::new(dns_config(site), Hosts::parse(&hosts))
+    Resolver::new(dns_config(site), Hosts::parse(&hosts), Arc::clone(learnt))
 }
 
 struct Server {
@@ -208,6 +208,7 @@ struct Server {
     deliver: DeliverHandle,
     spool: Spool,
     ids: Arc<QueueIdSource>,
+    learnt: Arc<Learnt>,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -225,9 +226,10 @@ impl Server {
         let site = Arc::new(ArcSwap::from_pointee(site));
         let now = i64::try_from(clock::unix_micros()).unwrap_or(0);
         let ids = Arc::new(QueueIdSource::new(now));
-        let deliver = super::delivery::start(&site, &spool, recovery, &ids, &log)?;
+        let learnt = Arc::new(Learnt::default());
+        let deliver = super::delivery::start(&site, &learnt, &spool, recovery, &ids, &log)?;
         let (stop, stopping) = watch::channel(false);
-        let mut server = Self { source, site, log, deliver, spool, ids, stop, threads: Vec::new() };
+        let mut server = Self { source, site, log, deliver, spool, ids, learnt, stop, threads: Vec::new() };
         for (number, mine) in listeners.into_iter().enumerate() {
             server.start_worker(number, mine, stopping.clone())?;
         }
@@ -238,11 +240,11 @@ impl Server {
 
     fn start_worker(&mut self, number: usize, listeners: Listeners, stopping: watch::Receiver<bool>) -> Result<()> {
         let (site, log, spool) = (Arc::clone(&self.site), self.log.clone(), self.spool.clone());
-        let (ids, deliver) = (Arc::clone(&self.ids), self.deliver.clone());
+        let (ids, deliver, learnt) = (Arc::clone(&self.ids), self.deliver.clone(), Arc::clone(&self.learnt));
         let runtime = event_loop()?;
         let thread = std::thread::Builder::new().name(format!("smtpd-{number}")).spawn(move || {
             runtime.block_on(async move {
-                let resolver = resolver(&site.load());
+                let resolver = resolver(&site.load(), &learnt);
                 let worker = Arc::new(Worker { site, resolver, log, spool, ids, deliver, stopping: stopping.clone() });
                 let loops: Vec<_> = listeners
                     .into_iter()

@@ -92,17 +92,17 @@ impl Server {
         Self { address, channel: Mutex::default(), random: Mutex::default() }
     }
 
-    fn random_id(&self) -> u16 {
+    /// An id that nobody can guess; `None` without randomness, when no question can be asked safely.
+    fn random_id(&self) -> Option<u16> {
         let mut pool = self.random.lock().unwrap_or_else(PoisonError::into_inner);
         if pool.len() < 2 {
             pool.resize(512, 0);
-            // Without randomness no question can be asked safely: all-zero ids would be guessable.
             if getrandom::fill(&mut pool).is_err() {
                 pool.clear();
-                return std::process::id() as u16;
+                return None;
             }
         }
-        u16::from_be_bytes([pool.pop().unwrap_or(0), pool.pop().unwrap_or(0)])
+        Some(u16::from_be_bytes([pool.pop()?, pool.pop()?]))
     }
 
     async fn channel(&self) -> io::Result<Arc<Channel>> {
@@ -137,7 +137,7 @@ impl Server {
         let (done, answer) = oneshot::channel();
         let id = {
             let mut waiting = channel.lock();
-            let mut id = self.random_id();
+            let mut id = self.random_id()?;
             while waiting.contains_key(&id) {
                 id = id.wrapping_add(1);
             }
@@ -151,7 +151,7 @@ impl Server {
     }
 
     async fn ask_tcp(&self, name: &Arc<str>, asked: &Arc<str>, rtype: RecordType) -> Option<Reply> {
-        let id = self.random_id();
+        let id = self.random_id()?;
         let query = wire::encode(id, name, rtype)?;
         let mut stream = TcpStream::connect(self.address).await.ok()?;
         let mut framed = u16::try_from(query.len()).ok()?.to_be_bytes().to_vec();

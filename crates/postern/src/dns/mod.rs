@@ -1,6 +1,6 @@
 //! The DNS client: a TTL cache first, identical questions in flight merged, temporary failures told from absence.
 //!
-//! No search list is applied. A [`Resolver`] belongs to one event loop.
+//! No search list is applied. A [`Resolver`] belongs to one event loop; what they have [`Learnt`] is common.
 
 mod cache;
 mod exchange;
@@ -29,26 +29,31 @@ const ALIAS_LIMIT: usize = 10;
 type Key = (Arc<str>, RecordType);
 type Waiters = Vec<oneshot::Sender<Arc<DnsAnswer>>>;
 
+/// What all event loops have learnt: one of them asks, all know.
+#[derive(Default)]
+pub struct Learnt {
+    cache: Mutex<Cache>,
+    peers: Mutex<peer::PeerCache>,
+}
+
 /// The DNS client of one event loop.
 pub struct Resolver {
     servers: Vec<Server>,
     config: ResolverConfig,
     hosts: Hosts,
-    cache: Mutex<Cache>,
+    learnt: Arc<Learnt>,
     in_flight: Mutex<HashMap<Key, Waiters>>,
-    peers: Mutex<peer::PeerCache>,
 }
 
 impl Resolver {
     /// A client of these servers.
-    pub fn new(config: ResolverConfig, hosts: Hosts) -> Arc<Self> {
+    pub fn new(config: ResolverConfig, hosts: Hosts, learnt: Arc<Learnt>) -> Arc<Self> {
         Arc::new(Self {
             servers: config.servers.iter().copied().map(Server::new).collect(),
             config,
             hosts,
-            cache: Mutex::default(),
+            learnt,
             in_flight: Mutex::default(),
-            peers: Mutex::default(),
         })
     }
 
@@ -59,7 +64,7 @@ impl Resolver {
 
     /// A cached answer.
     pub fn cached(&self, name: &Arc<str>, rtype: RecordType) -> Option<Arc<DnsAnswer>> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(name, rtype, clock::now_ms())
+        self.learnt.cache.lock().unwrap_or_else(PoisonError::into_inner).get(name, rtype, clock::now_ms())
     }
 
     /// Ask, or join those who already ask the same.
@@ -89,7 +94,7 @@ impl Resolver {
     async fn fetch(self: Arc<Self>, key: Key) {
         let (answer, ttl) = self.ask_servers(&key.0, key.1).await;
         let answer = Arc::new(answer);
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner).put(
+        self.learnt.cache.lock().unwrap_or_else(PoisonError::into_inner).put(
             Arc::clone(&key.0),
             key.1,
             Arc::clone(&answer),

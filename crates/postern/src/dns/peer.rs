@@ -47,7 +47,7 @@ pub fn reverse_name(address: IpAddr) -> String {
 impl Resolver {
     /// The client's names, if they are known already.
     pub fn cached_peer(&self, address: IpAddr) -> Option<Peer> {
-        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let peers = self.learnt.peers.lock().unwrap_or_else(PoisonError::into_inner);
         peers.entries.get(&address).filter(|(_, until)| *until > clock::now_ms()).map(|(peer, _)| peer.clone())
     }
 
@@ -59,7 +59,7 @@ impl Resolver {
         let (peer, keep) = self.look_up_peer(address).await;
         if keep {
             let now = clock::now_ms();
-            let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut peers = self.learnt.peers.lock().unwrap_or_else(PoisonError::into_inner);
             if peers.entries.len() >= LIMIT {
                 peers.entries.retain(|_, (_, until)| *until > now);
             }

@@ -52,7 +52,7 @@ fn respond(query: &[u8], rcode: u8, records: &[(u16, &[u8])]) -> Vec<u8> {
 
 fn resolver(servers: Vec<SocketAddr>) -> Arc<Resolver> {
     let config = ResolverConfig { servers, timeout: Duration::from_millis(300), attempts: 1 };
-    Resolver::new(config, Hosts::default())
+    Resolver::new(config, Hosts::default(), Arc::default())
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {

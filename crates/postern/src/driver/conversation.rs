@@ -24,8 +24,7 @@ thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 * 1024]);
 }
 
-/// How long the greeting waits at least for clients that speak before it, and at most for the client's name.
-const EARLY_TALKERS: Duration = Duration::from_millis(5);
+/// How long the greeting waits at most for the client's name; clients that speak before it are noticed meanwhile.
 const NAME_WAIT: Duration = Duration::from_millis(25);
 
 /// One connection and all that belongs to it.
@@ -298,16 +297,16 @@ impl Conversation {
         }
     }
 
-    /// Whoever does not wait for the greeting is seldom later than this; others lose next to nothing.
+    /// While the client's name is looked up, somebody who doesn't wait for the greeting has time to show it.
     async fn await_early_talkers(&mut self) {
         let Self { stream, client, .. } = self;
-        let named = async {
-            tokio::time::sleep(EARLY_TALKERS).await;
-            client.settle().await;
-        };
+        if !client.is_naming() {
+            return;
+        }
         tokio::select! {
+            // Readiness is looked at again when the session reads.
             _ = stream.readable() => {}
-            _ = tokio::time::timeout(NAME_WAIT, named) => {}
+            _ = tokio::time::timeout(NAME_WAIT, client.settle()) => {}
         }
     }
 

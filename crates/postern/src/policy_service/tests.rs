@@ -19,7 +19,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn resolver() -> Arc<Resolver> {
-    Resolver::new(ResolverConfig::parse(""), Hosts::parse("127.0.0.1 policy.example"))
+    Resolver::new(ResolverConfig::parse(""), Hosts::parse("127.0.0.1 policy.example"), Arc::default())
 }
 
 fn service(endpoint: ServiceEndpoint, name: &str) -> PolicyService {
