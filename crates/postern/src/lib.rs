@@ -10,3 +10,4 @@ pub mod driver;
 pub mod maillog;
 mod memory;
 mod policy_service;
+pub mod sasl;

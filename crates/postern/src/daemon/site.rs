@@ -5,6 +5,7 @@ use super::session_config::session_config;
 use super::{host, support};
 use crate::cli::{DEFAULT_MAIN_CF, DEFAULT_MASTER_CF};
 use crate::deliver::DeliverConfig;
+use crate::sasl::{AuthService, SecurityOptions};
 use config::{Diagnostic, HostFacts, MainCf, MasterCf, Parameters, ServiceType, Span};
 use message::CleanupConfig;
 use policy::address::Routing;
@@ -102,6 +103,8 @@ pub struct Service {
     pub write_timeout: Duration,
     /// `smtpd_sasl_authenticated_header`.
     pub sasl_authenticated_header: bool,
+    /// AUTH: whom to ask, and what to offer; `None` is not enabled.
+    pub sasl: Option<SaslSettings>,
     /// `smtpd_hide_client_session`.
     pub hide_client_session: bool,
     /// `myhostname`.
@@ -114,6 +117,18 @@ pub struct Service {
     pub address_mappings: bool,
     /// Not with `receive_override_options = no_header_body_checks`.
     pub header_body_checks: bool,
+}
+
+/// `smtpd_sasl_*`, compiled.
+pub struct SaslSettings {
+    /// The server.
+    pub service: Arc<AuthService>,
+    /// `smtpd_sasl_security_options`.
+    pub security_options: SecurityOptions,
+    /// `smtpd_sasl_mechanism_filter`.
+    pub mechanism_filter: MatchList,
+    /// `smtpd_sasl_exceptions_networks`.
+    pub exceptions: MatchList,
 }
 
 /// Tables that the session itself consults.
@@ -292,6 +307,7 @@ fn compile_service(name: &str, p: Parameters, registry: &mut TableRegistry, prob
     let session_maps = session_maps(&p, registry);
     let rewrite_clients = rewrite_clients(&p, registry, problems);
     let cleanup = Arc::new(CleanupConfig::compile(&settings, registry));
+    let sasl = support::sasl_settings(&p, registry, problems);
     let session = Arc::new(session_config(&p));
     let overrides = p.get("receive_override_options");
     let has_override = |word: &str| overrides.split([',', ' ', '\t', '\n']).any(|w| w == word);
@@ -316,6 +332,7 @@ fn compile_service(name: &str, p: Parameters, registry: &mut TableRegistry, prob
         proxy_timeout: p.time("smtpd_upstream_proxy_timeout"),
         write_timeout: p.time("smtpd_timeout"),
         sasl_authenticated_header: p.bool("smtpd_sasl_authenticated_header"),
+        sasl,
         hide_client_session: p.bool("smtpd_hide_client_session"),
         my_hostname: p.get("myhostname"),
         mail_name: p.get("mail_name"),

@@ -1,8 +1,12 @@
 //! What a configuration asks for that postern doesn't do: named at start, with file and line.
 
+use super::site::{SaslSettings, ServiceSettings};
 use crate::dns::ResolverConfig;
+use crate::sasl::{AuthService, SecurityOptions};
 use config::registry::{self, Honour};
 use config::{Diagnostic, MasterCf, Parameters, Service, ServiceType};
+use policy::{ListKind, MatchList, TableRegistry};
+use std::sync::Arc;
 
 /// Services of master.cf that are built in, or that postern has no use for.
 const BUILT_IN: &[&str] = &[
@@ -59,6 +63,71 @@ fn check_service(service: &Service) -> Option<Diagnostic> {
     Some(
         Diagnostic::warning("unsupported-service", format!("{name}: {what}")).at(Some(service.span.clone())).help(help),
     )
+}
+
+/// AUTH as a service offers it. What can't be done is an error: nobody could log in, or anybody.
+pub fn sasl_settings(
+    p: &Parameters,
+    registry: &mut TableRegistry,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<SaslSettings> {
+    if !p.bool("smtpd_sasl_auth_enable") {
+        return None;
+    }
+    let mut refuse = |name: &str, text: String, help: &str| {
+        let problem = Diagnostic::error("bad-value", text).at(p.origin(name)).help(help);
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+        None
+    };
+    match p.get("smtpd_sasl_type").as_str() {
+        "dovecot" => {}
+        "cyrus" => {
+            let text = "smtpd_sasl_auth_enable = yes with smtpd_sasl_type = cyrus: Cyrus SASL is not supported";
+            let help = "let Dovecot authenticate: smtpd_sasl_type = dovecot and smtpd_sasl_path = private/auth";
+            let name = if p.is_set("smtpd_sasl_type") { "smtpd_sasl_type" } else { "smtpd_sasl_auth_enable" };
+            return refuse(name, text.to_owned(), help);
+        }
+        other => {
+            return refuse(
+                "smtpd_sasl_type",
+                format!("smtpd_sasl_type = {other}: unknown type"),
+                "use smtpd_sasl_type = dovecot",
+            );
+        }
+    }
+    let service = AuthService::new(&p.get("smtpd_sasl_path"), &p.get("smtpd_sasl_service"), &p.get("queue_directory"));
+    let service = match service {
+        Ok(service) => Arc::new(service),
+        Err(text) => {
+            return refuse("smtpd_sasl_path", text, "name Dovecot's socket: private/auth, or inet:host:port");
+        }
+    };
+    let security_options = match SecurityOptions::parse(&p.get("smtpd_sasl_security_options")) {
+        Ok(options) => options,
+        Err(word) => {
+            return refuse(
+                "smtpd_sasl_security_options",
+                format!("smtpd_sasl_security_options: {word}: unknown option"),
+                "use noanonymous, noplaintext, noactive, nodictionary, mutual_auth, forward_secrecy",
+            );
+        }
+    };
+    let settings = ServiceSettings(p);
+    let mut compile = |name: &str, kind: ListKind| {
+        let (list, found) = MatchList::compile(name, kind, &settings, registry);
+        problems.extend(found);
+        list
+    };
+    let mechanism_filter = compile("smtpd_sasl_mechanism_filter", ListKind::Strings);
+    let exceptions = compile("smtpd_sasl_exceptions_networks", ListKind::Hosts { parents: false });
+    // Where TLS has to come first, nobody gets as far as AUTH yet.
+    let tls_first = p.bool("smtpd_tls_auth_only")
+        || p.bool("smtpd_tls_wrappermode")
+        || p.bool("smtpd_enforce_tls")
+        || mandatory(&p.get("smtpd_tls_security_level"));
+    (!tls_first).then_some(SaslSettings { service, security_options, mechanism_filter, exceptions })
 }
 
 /// Settings that would make mail less safe if they were silently ignored.

@@ -7,7 +7,8 @@ use super::transaction::Transaction;
 use crate::answer::Answerer;
 use crate::clock::now_ms;
 use crate::daemon::site::{Service, Site};
-use policy::{Answer, Input, Ledger, PeerName, PeerStatus, PolicyState, Question, Sasl};
+use crate::sasl::Exchange;
+use policy::{Answer, Input, Ledger, PeerName, PeerStatus, PolicyState, Question};
 use smtp::server::{Authorised, Event, Moment, ServerSession};
 use std::cell::RefCell;
 use std::io;
@@ -38,7 +39,7 @@ pub struct Conversation {
     pub(super) client: ClientIdentity,
     pub(super) server_address: Option<IpAddr>,
     pub(super) server_port: u16,
-    pub(super) sasl: Option<Sasl>,
+    pub(super) exchange: Option<Exchange>,
     pub(super) answerer: Answerer,
     pub(super) policy_state: PolicyState,
     pub(super) ledger: Ledger,
@@ -93,7 +94,7 @@ impl Conversation {
             client,
             server_address: Some(server.ip().to_canonical()),
             server_port: server.port(),
-            sasl: None,
+            exchange: None,
             answerer,
             policy_state: PolicyState::default(),
             ledger: Ledger::default(),
@@ -122,6 +123,9 @@ impl Conversation {
             authorised,
             now_ms(),
         );
+        if proxied.is_ok() && !self.offer_auth().await {
+            return;
+        }
         if proxied.is_ok() {
             self.ask_ahead(&[Input::Client], Moment::Connect);
             self.await_early_talkers().await;
@@ -197,11 +201,11 @@ impl Conversation {
             Event::ClientChanged(identity) => {
                 self.change_client(identity).await;
                 let authorised = self.authorise().await;
+                self.offer_auth_again().await;
                 self.session.client_changed_done(authorised);
                 self.ask_ahead(&[Input::Client], Moment::Connect);
             }
-            // Nothing is offered.
-            Event::Auth(_) => {}
+            Event::Auth(step) => self.auth_step(step).await,
             // Rates come with the parties at the gate; the configuration asks for no counting until then.
             Event::Count(_) => self.session.counted(false),
             Event::MatchForbidden(word) => {

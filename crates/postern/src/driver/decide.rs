@@ -31,7 +31,7 @@ impl Conversation {
             },
             queue_id: self.transaction.queue_id().map(|id| id.to_string()),
             instance: self.instance(),
-            sasl: self.sasl.clone(),
+            sasl: self.sasl(),
             tls: None,
             improper_pipelining: session.improper_pipelining(),
             smtputf8: session.mail_options().smtputf8,

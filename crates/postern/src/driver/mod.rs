@@ -1,5 +1,6 @@
 //! The driver of SMTP sessions: it owns socket, clock and log, and answers what the pure session asks.
 
+mod auth;
 mod client;
 mod conversation;
 mod decide;

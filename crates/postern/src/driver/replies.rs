@@ -3,8 +3,8 @@
 use super::conversation::Conversation;
 use super::footer::{self, Macros};
 use crate::daemon::site::RewriteClients;
-use policy::{Ask, MatchList, Matched, PeerName, PeerStatus, Sasl, Suspend};
-use smtp::server::{Authorised, ClientIdentity, EhloKeywords, Flush, ServerSession};
+use policy::{Ask, MatchList, Matched, PeerName, PeerStatus, Suspend};
+use smtp::server::{Authorised, ClientIdentity, EhloKeywords, Flush, ServerSession, without_secrets};
 use std::sync::Arc;
 
 impl Conversation {
@@ -18,7 +18,7 @@ impl Conversation {
         self.matches(list).await
     }
 
-    async fn matches(&mut self, list: &MatchList) -> bool {
+    pub(super) async fn matches(&mut self, list: &MatchList) -> bool {
         loop {
             let name = self.client.name.as_ref().map_or_else(|| Arc::from("unknown"), |n| Arc::clone(&n.name));
             let matched = {
@@ -95,6 +95,8 @@ impl Conversation {
         let text = String::from_utf8_lossy(line).into_owned();
         let found = self.first_value(&service.session_maps.command_filter, &text)?;
         if let Some(new) = &found {
+            let text = String::from_utf8_lossy(without_secrets(line));
+            let new = String::from_utf8_lossy(without_secrets(new.as_bytes()));
             self.client.line(format!("{}: replacing command \"{text}\" with \"{new}\"", ServerSession::CLIENT));
         }
         Ok(found.map(|new| new.as_bytes().to_vec()))
@@ -215,8 +217,6 @@ impl Conversation {
         if let Some(port) = identity.server_port {
             self.server_port = port.unwrap_or(0);
         }
-        self.sasl =
-            identity.login.flatten().map(|username| Sasl { method: "XCLIENT".into(), username, sender: String::new() });
         self.policy_state.reset_session();
         self.ledger.clear();
         self.ahead.clear();
@@ -239,7 +239,7 @@ impl Conversation {
                     }
                     self.matches(list).await
                 }
-                RewriteClients::SaslAuthenticated => self.sasl.is_some(),
+                RewriteClients::SaslAuthenticated => self.session.login().is_some(),
                 RewriteClients::AddressMap(table) => {
                     let key = self.client.address.map_or_else(|| "unknown".to_owned(), |a| a.to_string());
                     matches!(self.first_value(&[*table], &key), Ok(Some(_)))

@@ -92,12 +92,12 @@ impl Conversation {
         let id = self.worker.ids.next(self.service.long_queue_ids, now);
         self.transaction.id = Some((id, now));
         let mut line = format!("{id}: client={}", ServerSession::CLIENT);
-        if let Some(sasl) = &self.sasl {
-            for (name, value) in [("method", &sasl.method), ("username", &sasl.username), ("sender", &sasl.sender)] {
-                if !value.is_empty() {
-                    line.push_str(&format!(", sasl_{name}={value}"));
-                }
-            }
+        if let Some(login) = self.session.login() {
+            line.push_str(&format!(", sasl_method={}, sasl_username={}", login.method, login.username));
+        }
+        // Said by anybody, logged in or not.
+        if let Some(sender) = &self.session.mail_options().auth {
+            line.push_str(&format!(", sasl_sender={sender}"));
         }
         if let Some(forwarded) = self.session.forwarded() {
             if let Some(ident) = &forwarded.ident {
@@ -201,11 +201,11 @@ impl Conversation {
             protocol,
             smtputf8: session.mail_options().smtputf8,
             encrypted: false,
-            authenticated: self.sasl.is_some(),
+            authenticated: self.session.login().is_some(),
             tls: None,
             sasl_username: self
-                .sasl
-                .as_ref()
+                .session
+                .login()
                 .filter(|_| self.service.sasl_authenticated_header)
                 .map(|s| s.username.as_str()),
             my_hostname: &self.service.my_hostname,
@@ -355,9 +355,9 @@ impl Conversation {
             port: self.client.port,
             helo: self.session.helo_name().unwrap_or_default().to_owned(),
             protocol: self.session.protocol().to_owned(),
-            sasl_method: self.sasl.as_ref().map_or_else(String::new, |s| s.method.clone()),
-            sasl_username: self.sasl.as_ref().map_or_else(String::new, |s| s.username.clone()),
-            sasl_sender: self.sasl.as_ref().map_or_else(String::new, |s| s.sender.clone()),
+            sasl_method: self.session.login().map_or_else(String::new, |login| login.method.clone()),
+            sasl_username: self.session.login().map_or_else(String::new, |login| login.username.clone()),
+            sasl_sender: self.session.mail_options().auth.clone().unwrap_or_default(),
         };
         envelope.hold = effects.hold;
         envelope.content_filter =

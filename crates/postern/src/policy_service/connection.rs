@@ -55,8 +55,11 @@ impl Failure {
     }
 }
 
-enum Stream {
+/// A connected socket.
+pub enum Stream {
+    /// `inet:`
     Tcp(TcpStream),
+    /// `unix:`
     Unix(UnixStream),
 }
 
@@ -74,7 +77,7 @@ pub struct Connection {
 impl Connection {
     /// Connect.
     pub async fn open(service: &PolicyService, resolver: &Arc<Resolver>) -> Result<Self, Failure> {
-        let stream = match timeout(service.timeout, connect(service, resolver)).await {
+        let stream = match timeout(service.timeout, connect(&service.endpoint, resolver)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(failure)) => return Err(failure.connecting(service)),
             Err(_) => return Err(Failure::timed_out().connecting(service)),
@@ -175,8 +178,9 @@ impl Connection {
     }
 }
 
-async fn connect(service: &PolicyService, resolver: &Arc<Resolver>) -> Result<Stream, Failure> {
-    let (host, port) = match &service.endpoint {
+/// Connect to where a service listens.
+pub async fn connect(endpoint: &ServiceEndpoint, resolver: &Arc<Resolver>) -> Result<Stream, Failure> {
+    let (host, port) = match endpoint {
         ServiceEndpoint::Unix(path) => {
             let stream = UnixStream::connect(&**path).await.map_err(|error| Failure::io(&error))?;
             return Ok(Stream::Unix(stream));

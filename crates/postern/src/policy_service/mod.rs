@@ -7,6 +7,8 @@ mod connection;
 #[cfg(test)]
 mod tests;
 
+pub use connection::{Stream, connect};
+
 use crate::dns::Resolver;
 use connection::{Connection, Failure};
 use policy::PolicyService;

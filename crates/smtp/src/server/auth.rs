@@ -116,6 +116,13 @@ impl ServerSession {
         self.auth_offer = offer.filter(|offer| !offer.mechanisms.is_empty());
     }
 
+    /// The client has changed: is it told of the offer?
+    pub fn announce_auth(&mut self, is_announced: bool) {
+        if let Some(offer) = &mut self.auth_offer {
+            offer.is_announced = is_announced;
+        }
+    }
+
     /// Who is logged in: by AUTH, or by XCLIENT's word.
     pub fn login(&self) -> Option<&Login> {
         self.login.as_ref()

@@ -175,7 +175,9 @@ impl ServerSession {
             Some(new) => {
                 let text = String::from_utf8_lossy(&new).into_owned();
                 if !self.line_tried {
-                    let (old, new) = (Printable(line), Printable(&text));
+                    let shown = String::from_utf8_lossy(without_secrets(line.as_bytes()));
+                    let becomes = String::from_utf8_lossy(without_secrets(text.as_bytes()));
+                    let (old, new) = (Printable(&shown), Printable(&becomes));
                     let entry = format!("{}: replacing command \"{old}\" with \"{new}\"", Self::CLIENT);
                     self.log(entry);
                 }
