@@ -6,7 +6,7 @@ use super::site::{self, Site, Source};
 use crate::clock;
 use crate::deliver::{self, DeliverHandle};
 use crate::dns::{Hosts, Learnt, Resolver, ResolverConfig};
-use crate::driver::{self, Worker};
+use crate::driver::{self, RecentlyKnown, Worker};
 use crate::maillog::{self, Log, Target};
 use crate::memory::{self, Tide};
 use anyhow::{Context, Result, bail};
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// Sessions get so long to end after SIGTERM.
@@ -53,6 +53,8 @@ pub fn serve(source: Source) -> Result<ExitCode> {
         bail!("the configuration has errors (see above): not started");
     };
     privileges::raise_file_limit();
+    // Before anybody can know that we are there: a signal must never find the default action.
+    let signals = Signals::install()?;
     let workers = worker_count(&site);
     let listeners = bind_all(&site, workers)?;
     // The default configuration keeps its data where it was started, which another user could not reach.
@@ -86,7 +88,7 @@ pub fn serve(source: Source) -> Result<ExitCode> {
         eprint!("{}", super::welcome::text(&site));
     }
     let server = Server::start(source, site, spool, recovery, log, listeners, workers)?;
-    let code = server.run();
+    let code = server.run(signals);
     drop(log_writer);
     Ok(code)
 }
@@ -245,7 +247,16 @@ impl Server {
         let thread = std::thread::Builder::new().name(format!("smtpd-{number}")).spawn(move || {
             runtime.block_on(async move {
                 let resolver = resolver(&site.load(), &learnt);
-                let worker = Arc::new(Worker { site, resolver, log, spool, ids, deliver, stopping: stopping.clone() });
+                let worker = Arc::new(Worker {
+                    site,
+                    resolver,
+                    log,
+                    spool,
+                    ids,
+                    deliver,
+                    nothing_ahead: RecentlyKnown::default(),
+                    stopping: stopping.clone(),
+                });
                 let loops: Vec<_> = listeners
                     .into_iter()
                     .map(|(service, listener)| {
@@ -283,11 +294,8 @@ impl Server {
         Ok(())
     }
 
-    fn run(mut self) -> ExitCode {
-        let ended = event_loop().and_then(|runtime| runtime.block_on(self.signals()));
-        if let Err(error) = ended {
-            self.log.warning(TAG, &format!("{error:#}"));
-        }
+    fn run(mut self, signals: Signals) -> ExitCode {
+        signals.serve(|| self.reload());
         // The receivers are the event loops; those that are gone need not be told.
         let _ = self.stop.send(true);
         for thread in self.threads.drain(..) {
@@ -303,19 +311,6 @@ impl Server {
         self.log.line(TAG, "terminating");
         self.log.flush();
         ExitCode::SUCCESS
-    }
-
-    async fn signals(&self) -> Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hangup = signal(SignalKind::hangup())?;
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
-                _ = hangup.recv() => self.reload(),
-            }
-        }
     }
 
     /// Read everything anew; switch in one step, or stay with what works.
@@ -340,6 +335,40 @@ impl Server {
         self.site.store(Arc::new(new));
         super::delivery::reload(&self.deliver, &self.site);
         self.log.line(TAG, "reload complete");
+    }
+}
+
+/// The signals that the server knows, and the loop that waits for them.
+struct Signals {
+    runtime: Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn install() -> Result<Self> {
+        let runtime = event_loop()?;
+        let (terminate, interrupt, hangup) = {
+            let _entered = runtime.enter();
+            let install = |kind| signal(kind).context("installing signal handlers");
+            (install(SignalKind::terminate())?, install(SignalKind::interrupt())?, install(SignalKind::hangup())?)
+        };
+        Ok(Self { runtime, terminate, interrupt, hangup })
+    }
+
+    /// Reload at each SIGHUP, return at SIGTERM or SIGINT.
+    fn serve(self, reload: impl Fn()) {
+        let Self { runtime, mut terminate, mut interrupt, mut hangup } = self;
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => return,
+                    _ = interrupt.recv() => return,
+                    _ = hangup.recv() => reload(),
+                }
+            }
+        });
     }
 }
 

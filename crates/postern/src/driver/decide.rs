@@ -97,9 +97,23 @@ impl Conversation {
         if !inputs.iter().any(|input| self.service.plan.asks_about(*input)) {
             return;
         }
+        let now = crate::clock::now_ms();
+        let key = self.worker.nothing_ahead.key((
+            &*self.service.name,
+            self.client.address,
+            self.session.helo_name(),
+            self.session.sender(),
+        ));
+        if self.worker.nothing_ahead.contains(key, now) {
+            return;
+        }
         let facts = self.facts();
         policy::speculate(&self.service.plan, moment, &facts, &self.policy_state, &mut self.ledger, &mut self.answerer);
-        for question in self.ledger.take_pending() {
+        let pending = self.ledger.take_pending();
+        if pending.is_empty() {
+            self.worker.nothing_ahead.insert(key, now);
+        }
+        for question in pending {
             let known = matches!(question, Question::PeerName(_) | Question::Sleep { .. })
                 || self.ahead.iter().any(|(asked, _)| *asked == question);
             if !known && self.ahead.len() < AHEAD_LIMIT {

@@ -7,11 +7,13 @@ mod decide;
 mod footer;
 mod listener;
 pub mod proxy_protocol;
+mod recent;
 mod replies;
 mod transaction;
 mod warned;
 
 pub use listener::accept_loop;
+pub use recent::RecentlyKnown;
 
 use crate::daemon::site::Site;
 use crate::deliver::DeliverHandle;
@@ -36,6 +38,8 @@ pub struct Worker {
     pub ids: Arc<QueueIdSource>,
     /// Who takes kept mail further.
     pub deliver: DeliverHandle,
+    /// For whom nothing was left to ask ahead a moment ago.
+    pub nothing_ahead: RecentlyKnown,
     /// Turns true when the server is to stop.
     pub stopping: watch::Receiver<bool>,
 }
