@@ -170,3 +170,36 @@ pub fn check_parameters(p: &Parameters) -> Vec<Diagnostic> {
 fn mandatory(level: &str) -> bool {
     matches!(level, "encrypt" | "dane-only" | "fingerprint" | "verify" | "secure")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use config::{HostFacts, MainCf};
+
+    #[test]
+    fn auth_is_offered_or_refused_aloud() {
+        let dovecot = "smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = dovecot\nsmtpd_sasl_path = private/auth\n";
+        for (text, is_offered, problem) in [
+            (String::new(), false, None),
+            (dovecot.to_owned(), true, None),
+            (format!("{dovecot}smtpd_tls_auth_only = yes\n"), false, None),
+            (format!("{dovecot}smtpd_tls_security_level = encrypt\n"), false, None),
+            (format!("{dovecot}smtpd_sasl_security_options = nopain\n"), false, Some("nopain: unknown option")),
+            (format!("{dovecot}smtpd_sasl_path =\n"), false, Some("smtpd_sasl_path is empty")),
+            (format!("{dovecot}smtpd_sasl_type = moon\n"), false, Some("smtpd_sasl_type = moon: unknown type")),
+            ("smtpd_sasl_auth_enable = yes\n".to_owned(), false, Some("Cyrus SASL is not supported")),
+        ] {
+            let parameters = Parameters::new(Arc::new(MainCf::parse("main.cf", &text).0), HostFacts::default());
+            let mut problems = Vec::new();
+            let settings = sasl_settings(&parameters, &mut TableRegistry::new(), &mut problems);
+            assert_eq!(settings.is_some(), is_offered, "{text}");
+            match problem {
+                Some(problem) => {
+                    assert!(problems.len() == 1 && problems[0].is_error(), "{text}: {problems:?}");
+                    assert!(problems[0].to_string().contains(problem), "{}", problems[0]);
+                }
+                None => assert!(problems.is_empty(), "{text}: {problems:?}"),
+            }
+        }
+    }
+}
