@@ -27,9 +27,10 @@ pub enum Source {
 }
 
 impl Source {
-    /// From a command line.
+    /// From a command line. `$config_directory` is absolute, so that tables below it are found.
     pub fn new(config_dir: Option<&Path>) -> Self {
-        config_dir.map_or(Self::Default, |dir| Self::Directory(dir.to_owned()))
+        let absolute = |dir: &Path| std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+        config_dir.map_or(Self::Default, |dir| Self::Directory(absolute(dir)))
     }
 
     fn read(&self, file: &str, default: &'static str) -> Result<(String, String), Diagnostic> {

@@ -24,6 +24,8 @@ pub struct DeliverConfig {
     pub(super) own_addresses: Vec<IpAddr>,
     /// `enable_long_queue_ids`.
     pub(super) long_queue_ids: bool,
+    /// `soft_bounce`.
+    pub(super) soft_bounce: bool,
     /// `postfix/error`, for what never reaches an agent.
     pub(super) error_tag: String,
     pub(super) myhostname: String,
@@ -171,6 +173,7 @@ impl DeliverConfig {
             bounce_tag: format!("{syslog_name}/bounce"),
             own_addresses,
             long_queue_ids: p.bool("enable_long_queue_ids"),
+            soft_bounce: p.bool("soft_bounce"),
             error_tag: format!("{syslog_name}/error"),
             myhostname: p.get("myhostname"),
             queue_directory: absolute(&p.get("queue_directory")),

@@ -11,6 +11,8 @@ pub(super) enum Status {
     Sent,
     Deferred,
     Bounced,
+    /// Bounced, were it not for `soft_bounce`: tried again.
+    SoftBounced,
 }
 
 /// What became of one recipient.
@@ -65,11 +67,19 @@ impl Outcome {
         }
     }
 
+    /// With `soft_bounce`, what would bounce is tried again.
+    pub fn softened(mut self, soft_bounce: bool) -> Self {
+        if soft_bounce && self.status == Status::Bounced {
+            self.status = Status::SoftBounced;
+        }
+        self
+    }
+
     /// For the spool, and for reports.
     pub fn delivery_status(&self) -> DeliveryStatus {
         let (action, reason) = match self.status {
             Status::Sent => (self.action, format!("delivery via {}: {}", self.relay, self.reason)),
-            Status::Deferred | Status::Bounced => ("failed", self.reason.clone()),
+            Status::Deferred | Status::Bounced | Status::SoftBounced => ("failed", self.reason.clone()),
         };
         DeliveryStatus {
             dsn: self.dsn.clone(),
@@ -96,6 +106,7 @@ impl Outcome {
             Status::Sent => "sent",
             Status::Deferred => "deferred",
             Status::Bounced => "bounced",
+            Status::SoftBounced => "SOFTBOUNCE",
         };
         let [a, b, c, d] = times.parts();
         let _ = write!(
@@ -211,6 +222,12 @@ mod tests {
             outcome.log_line(id, &recipient, &Times { done: 1_000_000, ..Times::default() }),
             "8323399E0DF: to=<\"a b\"@bad.example>, relay=local, delay=1, delays=0/0/1/0, dsn=5.1.1, \
              status=bounced (unknown user: \"nosuch\")"
+        );
+        assert_eq!(outcome.clone().softened(false), outcome);
+        assert_eq!(
+            outcome.softened(true).log_line(id, &recipient, &Times { done: 1_000_000, ..Times::default() }),
+            "8323399E0DF: to=<\"a b\"@bad.example>, relay=local, delay=1, delays=0/0/1/0, dsn=5.1.1, \
+             status=SOFTBOUNCE (unknown user: \"nosuch\")"
         );
     }
 }

@@ -23,7 +23,7 @@ impl Runner {
         recipient.attempts = recipient.attempts.saturating_add(1);
         let notify = recipient.notify;
         recipient.state = match outcome.status {
-            Status::Deferred => RecipientState::Pending,
+            Status::Deferred | Status::SoftBounced => RecipientState::Pending,
             Status::Bounced if silent || !notify.wants_failure() => RecipientState::Done,
             Status::Bounced => RecipientState::Failed,
             Status::Sent if !silent && !outcome.action.is_empty() && notify.contains(Notify::SUCCESS) => {

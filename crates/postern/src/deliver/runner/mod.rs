@@ -334,10 +334,11 @@ impl Runner {
             uses: 0,
         };
         let id = message.envelope.queue_id;
+        let outcome = outcome.clone().softened(self.config.soft_bounce);
         if let Some(recipient) = message.envelope.recipients.get(index) {
             self.log(&self.config.error_tag, outcome.log_line(id, recipient, &times));
         }
-        self.note(id, index, outcome);
+        self.note(id, index, &outcome);
     }
 
     /// Starts what may start to a destination.
@@ -396,7 +397,7 @@ impl Runner {
     fn served(&mut self, request: &Request, attempt: &Attempt, next: oneshot::Sender<Option<Request>>) {
         for ((index, _), outcome) in request.recipients.iter().zip(attempt.outcomes()) {
             let missing = || Outcome::deferred("4.3.0", "mail system error", "none");
-            let outcome = outcome.cloned().unwrap_or_else(missing);
+            let outcome = outcome.cloned().unwrap_or_else(missing).softened(self.config.soft_bounce);
             let recipient = &request.message.envelope.recipients[*index];
             self.log(&request.transport.tag, outcome.log_line(request.id, recipient, &attempt.times));
             self.note(request.id, *index, &outcome);
