@@ -2,10 +2,14 @@
 //! by a plain `cargo test`; `cargo xtask test` builds the program and runs them.
 
 mod clients;
+mod content;
 mod durability;
 mod hostile;
 mod next_hop;
 mod operation;
+mod privileges;
 mod senders;
 mod server;
 mod sites;
+mod tables;
+mod words;
