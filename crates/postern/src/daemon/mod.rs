@@ -9,3 +9,5 @@ mod session_config;
 pub mod site;
 mod support;
 mod welcome;
+
+pub(crate) use support::mandatory as mandatory_tls;

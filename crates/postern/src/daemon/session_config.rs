@@ -14,6 +14,7 @@ pub fn session_config(p: &Parameters) -> SessionConfig {
         myhostname: p.get("myhostname"),
         smtpd_banner: p.get("smtpd_banner"),
         smtpd_delay_reject: p.bool("smtpd_delay_reject"),
+        smtpd_enforce_tls: super::support::enforces_tls(p),
         smtpd_helo_required: p.bool("smtpd_helo_required"),
         disable_vrfy_command: p.bool("disable_vrfy_command"),
         strict_rfc821_envelopes: p.bool("strict_rfc821_envelopes"),

@@ -260,7 +260,9 @@ fn compile(parameters: Parameters, master: &MasterCf, problems: &mut Vec<Diagnos
     problems.extend(found);
     let routing = Arc::new(routing);
     let mut services = Vec::new();
-    for entry in master.effective().filter(|s| s.kind == ServiceType::Inet && s.command == "smtpd") {
+    for entry in
+        master.effective().filter(|s| s.kind == ServiceType::Inet && s.command == "smtpd" && !support::wraps(s))
+    {
         let own = parameters.with_overrides(&entry.parameter_overrides());
         services.push(Arc::new(compile_service(&entry.name, own, &mut registry, problems)));
     }

@@ -45,6 +45,9 @@ pub fn check_services(master: &MasterCf) -> Vec<Diagnostic> {
 fn check_service(service: &Service) -> Option<Diagnostic> {
     let built_in = BUILT_IN.contains(&service.command.as_str());
     let (what, help) = match (service.kind, service.command.as_str()) {
+        (ServiceType::Inet, "smtpd") if wraps(service) => {
+            ("TLS wrapper mode is not supported yet: this service does not listen", "keep this service with Postfix")
+        }
         (ServiceType::Inet, "smtpd") => return None,
         (ServiceType::Pass, "smtpd") | (_, "dnsblog" | "tlsproxy") => return None,
         (ServiceType::Inet, "postscreen") => {
@@ -123,11 +126,14 @@ pub fn sasl_settings(
     let mechanism_filter = compile("smtpd_sasl_mechanism_filter", ListKind::Strings);
     let exceptions = compile("smtpd_sasl_exceptions_networks", ListKind::Hosts { parents: false });
     // Where TLS has to come first, nobody gets as far as AUTH yet.
-    let tls_first = p.bool("smtpd_tls_auth_only")
-        || p.bool("smtpd_tls_wrappermode")
-        || p.bool("smtpd_enforce_tls")
-        || mandatory(&p.get("smtpd_tls_security_level"));
+    let tls_first = p.bool("smtpd_tls_auth_only") || p.bool("smtpd_tls_wrappermode") || enforces_tls(p);
     (!tls_first).then_some(SaslSettings { service, security_options, mechanism_filter, exceptions })
+}
+
+/// Does a service begin with the TLS handshake (`-o smtpd_tls_wrappermode=yes`)?
+pub fn wraps(service: &Service) -> bool {
+    let last = service.overrides.iter().rev().find(|o| o.name == "smtpd_tls_wrappermode");
+    last.is_some_and(|o| o.value.eq_ignore_ascii_case("yes"))
 }
 
 /// Settings that would make mail less safe if they were silently ignored.
@@ -136,8 +142,16 @@ pub fn check_parameters(p: &Parameters) -> Vec<Diagnostic> {
     let refused: [(&str, bool, &str); 4] = [
         ("smtpd_proxy_filter", !p.get("smtpd_proxy_filter").is_empty(), "mail would pass without the filter"),
         ("smtpd_milters", !p.get("smtpd_milters").is_empty(), "mail would pass without the milters"),
-        ("smtpd_tls_security_level", p.get("smtpd_tls_security_level") == "encrypt", "sessions would not be encrypted"),
-        ("smtp_tls_security_level", mandatory(&p.get("smtp_tls_security_level")), "mail would leave unencrypted"),
+        (
+            "smtpd_tls_security_level",
+            enforces_tls(p),
+            "every client is told to use STARTTLS first (530), which is not offered",
+        ),
+        (
+            "smtp_tls_security_level",
+            mandatory(&p.get("smtp_tls_security_level")),
+            "mail for this transport stays in the queue",
+        ),
     ];
     for (name, set, why) in refused {
         if set && matches!(registry::honoured(name), Honour::NotYet(_)) {
@@ -167,7 +181,14 @@ pub fn check_parameters(p: &Parameters) -> Vec<Diagnostic> {
     found
 }
 
-fn mandatory(level: &str) -> bool {
+/// Must a client use TLS before it may send mail?
+pub fn enforces_tls(p: &Parameters) -> bool {
+    let level = p.get("smtpd_tls_security_level");
+    mandatory(&level) || (level.is_empty() && p.bool("smtpd_enforce_tls"))
+}
+
+/// Is TLS more than an opportunity at this level?
+pub fn mandatory(level: &str) -> bool {
     matches!(level, "encrypt" | "dane-only" | "fingerprint" | "verify" | "secure")
 }
 

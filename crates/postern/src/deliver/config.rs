@@ -1,5 +1,6 @@
 //! What delivery takes from main.cf and master.cf.
 
+use crate::daemon::mandatory_tls as mandatory;
 use config::{Diagnostic, MasterCf, Parameters, Service, ServiceType};
 use policy::{TableId, TableRegistry};
 use queue::bounce::{ReportSettings, utc_date};
@@ -230,6 +231,10 @@ impl Agent {
     ) -> Option<Transport> {
         let p = &parameters.with_overrides(&service.parameter_overrides());
         let agent = match service.command.as_str() {
+            // Mail that must not leave unencrypted waits for TLS.
+            "smtp" if mandatory(&p.get("smtp_tls_security_level")) => {
+                Agent::Unsupported("smtp with mandatory TLS".into())
+            }
             "smtp" => Agent::Smtp(Box::new(SmtpSettings::compile(p, false, problems))),
             "lmtp" => Agent::Smtp(Box::new(SmtpSettings::compile(p, true, problems))),
             "local" => Agent::Local(LocalSettings::compile(p)),

@@ -217,6 +217,11 @@ impl ServerSession {
         if self.denied_at_connect(verb) {
             return Progress::Done;
         }
+        let plain = [Verb::Helo, Verb::Ehlo, Verb::Xclient, Verb::Starttls, Verb::Noop, Verb::Quit, Verb::Help];
+        if self.config.smtpd_enforce_tls && !plain.contains(&verb) {
+            self.fail("530 5.7.0 Must issue a STARTTLS command first");
+            return Progress::Done;
+        }
         self.execute(verb, words, line)
     }
 

@@ -198,6 +198,8 @@ pub struct SessionConfig {
     pub smtpd_banner: String,
     /// Do client, HELO and sender lists wait for RCPT?
     pub smtpd_delay_reject: bool,
+    /// `smtpd_tls_security_level = encrypt` and its likes: nothing but a few commands before TLS.
+    pub smtpd_enforce_tls: bool,
     /// Must HELO or EHLO come first?
     pub smtpd_helo_required: bool,
     /// No VRFY.
@@ -280,6 +282,7 @@ impl Default for SessionConfig {
             myhostname: "localhost".to_owned(),
             smtpd_banner: "localhost ESMTP Postfix".to_owned(),
             smtpd_delay_reject: true,
+            smtpd_enforce_tls: false,
             smtpd_helo_required: false,
             disable_vrfy_command: false,
             strict_rfc821_envelopes: false,

@@ -458,3 +458,23 @@ fn finished_and_soft_bounced_replies() {
          S: 401 Syntax: HELO hostname",
     );
 }
+
+#[test]
+fn nothing_without_tls_where_it_is_enforced() {
+    play(
+        SessionConfig { smtpd_enforce_tls: true, ..config() },
+        "S: 220 mail.example.com ESMTP Postfix
+         C: HELO c
+         S: 250 mail.example.com
+         C: MAIL FROM:<a@example.org>
+         S: 530 5.7.0 Must issue a STARTTLS command first
+         C: VRFY u@example.com
+         S: 530 5.7.0 Must issue a STARTTLS command first
+         C: NOOP
+         S: 250 2.0.0 Ok
+         C: QUIT
+         S: 221 2.0.0 Bye
+         S: <closed>
+         D: helo=1 mail=0/1 noop=1 vrfy=0/1 quit=1 commands=3/5",
+    );
+}
