@@ -63,7 +63,7 @@ fn a_broken_version_is_not_taken() {
         server
             .log()
             .lines()
-            .any(|l| l.contains("warning: table hash:") && l.contains("-- the previous contents stay in use")),
+            .any(|l| l.contains("warning: ") && l.contains("table hash:") && l.contains("-- the previous contents stay in use")),
         "{}",
         server.tail()
     );

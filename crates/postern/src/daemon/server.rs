@@ -11,7 +11,7 @@ use crate::maillog::{self, Log, Target};
 use crate::memory::{self, Tide};
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
-use config::Diagnostic;
+use config::{Diagnostic, Severity};
 use queue::{QueueIdSource, Spool, SpoolOptions};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -82,7 +82,7 @@ pub fn serve(source: Source) -> Result<ExitCode> {
         log.line(TAG, &format!("running as {}, file system confinement {confined}", site.parameters.get("mail_owner")));
     }
     for problem in problems.iter().filter(|_| !matches!(target, Target::Stderr)) {
-        log.warning(TAG, &one_line(problem));
+        log.line(TAG, &one_line(problem));
     }
     if matches!(source, Source::Default) {
         eprint!("{}", super::welcome::text(&site));
@@ -100,8 +100,16 @@ pub fn report(problems: &[Diagnostic]) {
     }
 }
 
+/// A problem as the log has it: `warning: FILE:LINE: what is wrong [code]; help: remedy`.
 fn one_line(problem: &Diagnostic) -> String {
-    problem.to_string().replace("\n    ", "; ")
+    let word = match problem.severity {
+        Severity::Note => "",
+        Severity::Warning => "warning: ",
+        Severity::Error => "error: ",
+    };
+    let place = problem.span.as_ref().map(|span| format!("{span}: ")).unwrap_or_default();
+    let help = problem.help.as_ref().map(|help| format!("; help: {help}")).unwrap_or_default();
+    format!("{word}{place}{} [{}]{help}", problem.message, problem.code)
 }
 
 fn describe(source: &Source) -> String {
@@ -318,7 +326,7 @@ impl Server {
         self.log.line(TAG, &format!("reload -- configuration {}", describe(&self.source)));
         let (site, problems) = site::load(&self.source);
         for problem in &problems {
-            self.log.warning(TAG, &one_line(problem));
+            self.log.line(TAG, &one_line(problem));
         }
         let Some(new) = site else {
             self.log.line(TAG, "reload refused: the configuration has errors; the old one stays in use");
