@@ -60,10 +60,9 @@ fn a_broken_version_is_not_taken() {
     fs::remove_file(server.etc().join("access")).expect("removed");
     server.wait_log("-- the previous contents stay in use");
     assert!(
-        server
-            .log()
-            .lines()
-            .any(|l| l.contains("warning: ") && l.contains("table hash:") && l.contains("-- the previous contents stay in use")),
+        server.log().lines().any(|l| l.contains("warning: ")
+            && l.contains("table hash:")
+            && l.contains("-- the previous contents stay in use")),
         "{}",
         server.tail()
     );
