@@ -176,3 +176,32 @@ fn a_client_name_must_lead_back() {
         }
     });
 }
+
+#[test]
+fn a_reply_that_was_cut_is_asked_for_again_over_tcp() {
+    use std::io::{Read, Write};
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = tcp.local_addr().unwrap();
+    let udp = std::net::UdpSocket::bind(address).unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        let (length, from) = udp.recv_from(&mut buffer).unwrap();
+        let mut cut = respond(&buffer[..length], 0, &[]);
+        cut[2] |= 2;
+        udp.send_to(&cut, from).unwrap();
+    });
+    std::thread::spawn(move || {
+        let (mut stream, _) = tcp.accept().unwrap();
+        let mut length = [0; 2];
+        stream.read_exact(&mut length).unwrap();
+        let mut query = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut query).unwrap();
+        let reply = respond(&query, 0, &[(1, &[192, 0, 2, 9])]);
+        stream.write_all(&u16::try_from(reply.len()).unwrap().to_be_bytes()).unwrap();
+        stream.write_all(&reply).unwrap();
+    });
+    run(async {
+        let answer = resolver(vec![address]).query(&"big.example".into(), RecordType::A).await;
+        assert_eq!(answer.records, [DnsRecord::Address([192, 0, 2, 9].into())]);
+    });
+}
