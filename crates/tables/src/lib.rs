@@ -3,8 +3,9 @@
 //! What it decides: how a table is found, read, indexed, matched and kept fresh. What it doesn't: which partial keys
 //! are tried, what a result means, and what a failed look-up means for the mail (that is `policy`'s).
 //!
-//! Every table is read through memory or a memory map; a look-up never waits for a network.
+//! Tables in files are read through memory. Look-ups in tables that somebody else serves may wait ([`Table::waits`]).
 
+mod client;
 mod error;
 mod file;
 mod fold;
@@ -35,6 +36,12 @@ pub trait Table: Send + Sync {
     /// Is this a pattern table (regexp, pcre, cidr, or a compound with such a member)? Callers then ask for the
     /// whole key only and don't try partial keys.
     fn is_pattern(&self) -> bool {
+        false
+    }
+
+    /// May a look-up wait for a network, a disk or another process? Then it belongs on a pool for blocking work; its
+    /// wait is bounded.
+    fn waits(&self) -> bool {
         false
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::spec::{self, TableSpec};
 use crate::watch::WatchedFile;
-use crate::{Log, LookupError, ParameterLookup, Table, file, live, pattern, small};
+use crate::{Log, LookupError, ParameterLookup, Table, client, file, live, pattern, small};
 use config::{Diagnostic, Span};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -101,7 +101,7 @@ pub(crate) fn open_nested(spec: &str, options: &OpenOptions, depth: usize) -> Re
         "texthash" => file::texthash(&parsed, options),
         "lmdb" => file::lmdb(&parsed, options),
         "cdb" => file::cdb(&parsed, options),
-        "sqlite" => file::sqlite(&parsed, options),
+        "sqlite" => client::sqlite(&parsed, options),
         "regexp" => pattern::regexp(&parsed, options),
         "pcre" => pattern::pcre(&parsed, options),
         "cidr" => pattern::cidr(&parsed, options),

@@ -104,6 +104,16 @@ impl TableSet {
         self.slots.get(id as usize).is_some_and(|slot| slot.current.load().table.is_pattern())
     }
 
+    /// May a look-up in this table wait?
+    pub fn waits(&self, id: u32) -> bool {
+        self.slots.get(id as usize).is_some_and(|slot| slot.current.load().table.waits())
+    }
+
+    /// May a look-up in any of the tables wait?
+    pub fn any_waits(&self) -> bool {
+        self.slots.iter().any(|slot| slot.current.load().table.waits())
+    }
+
     /// Stat every table's files and read the changed tables anew. A new version that is broken or unreadable is not
     /// taken: the table stays as it was and a warning says so. Look-ups go on meanwhile. Reading may take a while
     /// for big tables, so this belongs on a background thread.

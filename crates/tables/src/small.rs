@@ -200,6 +200,10 @@ impl Table for Union {
     fn is_pattern(&self) -> bool {
         self.0.iter().any(|table| table.is_pattern())
     }
+
+    fn waits(&self) -> bool {
+        self.0.iter().any(|table| table.waits())
+    }
 }
 
 pub(crate) fn unionmap(spec: &TableSpec<'_>, options: &OpenOptions, depth: usize) -> Result<Opened, OpenFailure> {
@@ -224,6 +228,10 @@ impl Table for Pipe {
 
     fn is_pattern(&self) -> bool {
         self.0.iter().any(|table| table.is_pattern())
+    }
+
+    fn waits(&self) -> bool {
+        self.0.iter().any(|table| table.waits())
     }
 }
 
@@ -268,6 +276,10 @@ impl Table for Debug {
 
     fn is_pattern(&self) -> bool {
         self.table.is_pattern()
+    }
+
+    fn waits(&self) -> bool {
+        self.table.waits()
     }
 }
 

@@ -1,14 +1,12 @@
-//! Tables in files: text maps, the databases postmap(1) makes of them, and SQLite.
+//! Tables in files: text maps, and the databases postmap(1) makes of them.
 //!
-//! All but SQLite are read into memory whole; a look-up touches no file. A changed file is read again by
+//! All are read into memory whole; a look-up touches no file. A changed file is read again by
 //! [`crate::TableSet::refresh`].
 
 mod bdb;
 mod cdb;
 mod index;
 mod lmdb;
-#[cfg(feature = "sqlite")]
-mod sqlite;
 mod text;
 
 use crate::open::{OpenFailure, OpenOptions, Opened, cannot_open};
@@ -126,19 +124,6 @@ fn from_lmdb(file: &WatchedFile, options: &OpenOptions) -> Result<Opened, OpenFa
     let mut pairs = Pairs::new(options, size / 2);
     let result = lmdb::read(file.path(), |key, value| pairs.add(key, value));
     pairs.finish(file.path(), result)
-}
-
-/// `sqlite:`.
-#[cfg(feature = "sqlite")]
-pub(crate) fn sqlite(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened, OpenFailure> {
-    sqlite::open(spec, options)
-}
-
-/// `sqlite:`, in a program built without it.
-#[cfg(not(feature = "sqlite"))]
-pub(crate) fn sqlite(_spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened, OpenFailure> {
-    let text = "table type \"sqlite\" is not built into this program";
-    Err(options.error("table-type-unsupported", text).help("build with the feature \"sqlite\"").into())
 }
 
 /// Gathers the pairs of a compiled table.
