@@ -21,7 +21,7 @@ mod watch;
 pub use error::LookupError;
 pub use open::{OpenOptions, Opened, open};
 pub use set::TableSet;
-pub use spec::TableSpec;
+pub use spec::{TableSpec, TableType, TypeStatus, table_types};
 pub use watch::WatchedFile;
 
 use std::sync::Arc;

@@ -24,42 +24,138 @@ impl<'a> TableSpec<'a> {
     }
 }
 
-/// Types that are read here.
-const SUPPORTED: [&str; 18] = [
-    "btree", "cdb", "cidr", "debug", "environ", "fail", "hash", "inline", "lmdb", "pcre", "pipemap", "proxy",
-    "randmap", "regexp", "sqlite", "static", "texthash", "unionmap",
+/// How far postern goes with a table type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TypeStatus {
+    /// Read as Postfix reads it.
+    Honoured,
+    /// Read, with a difference.
+    Partly(&'static str),
+    /// Not there yet.
+    NotYet,
+    /// Not to come, for this reason.
+    Never(&'static str),
+}
+
+/// One type of tables, as references name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableType {
+    /// The word before the colon.
+    pub name: &'static str,
+    /// How far postern goes with it.
+    pub status: TypeStatus,
+    /// One line of documentation.
+    pub doc: &'static str,
+    /// The cargo feature it needs.
+    pub feature: Option<&'static str>,
+}
+
+impl TableType {
+    /// Can this program read it?
+    pub fn is_here(&self) -> bool {
+        let built = match self.feature {
+            None => true,
+            Some("sqlite") => cfg!(feature = "sqlite"),
+            Some(_) => false,
+        };
+        built && matches!(self.status, TypeStatus::Honoured | TypeStatus::Partly(_))
+    }
+
+    const fn partly(mut self, how: &'static str) -> Self {
+        self.status = TypeStatus::Partly(how);
+        self
+    }
+
+    const fn feature(mut self, feature: &'static str) -> Self {
+        self.feature = Some(feature);
+        self
+    }
+}
+
+const fn honoured(name: &'static str, doc: &'static str) -> TableType {
+    TableType { name, status: TypeStatus::Honoured, doc, feature: None }
+}
+
+const fn not_yet(name: &'static str, doc: &'static str) -> TableType {
+    TableType { name, status: TypeStatus::NotYet, doc, feature: None }
+}
+
+const fn never(name: &'static str, doc: &'static str, why: &'static str) -> TableType {
+    TableType { name, status: TypeStatus::Never(why), doc, feature: None }
+}
+
+/// Why types of old systems are left out.
+const LEGACY: &str = "of systems that postern does not run on";
+
+/// Every type of Postfix 3.12, and postern's own, by name.
+static TYPES: &[TableType] = &[
+    honoured("btree", "Berkeley DB file, or the text it was made of when that is newer"),
+    honoured("cdb", "file made by postmap"),
+    honoured("cidr", "networks, first match"),
+    never("dbm", "ndbm file", LEGACY),
+    honoured("debug", "another table, with each look-up in the log"),
+    honoured("environ", "the program's environment"),
+    honoured("fail", "every look-up fails"),
+    honoured("hash", "Berkeley DB file, or the text it was made of when that is newer"),
+    honoured("inline", "entries in the reference itself"),
+    never("internal", "a process' own memory, empty at start", "nothing could be in it"),
+    not_yet("ldap", "LDAP server"),
+    honoured("lmdb", "file made by postmap"),
+    not_yet("memcache", "memcached server"),
+    not_yet("mongodb", "MongoDB server"),
+    not_yet("mysql", "MySQL or MariaDB server"),
+    never("netinfo", "NetInfo domain", LEGACY),
+    never("nis", "NIS map", LEGACY),
+    never("nisplus", "NIS+ map", LEGACY),
+    honoured("pcre", "Perl-compatible patterns, first match"),
+    not_yet("pgsql", "PostgreSQL server"),
+    honoured("pipemap", "the result of one table is the key of the next"),
+    honoured("proxy", "another table").partly("the table is read directly; proxy_read_maps is not asked"),
+    honoured("randmap", "one of several values"),
+    honoured("regexp", "POSIX patterns, first match"),
+    never("sdbm", "sdbm file", LEGACY),
+    not_yet("socketmap", "server with sendmail's socketmap protocol"),
+    honoured("sqlite", "SQLite file").feature("sqlite"),
+    honoured("static", "one value for every key"),
+    not_yet("tcp", "server with Postfix's tcp_table protocol"),
+    honoured("texthash", "text file, read as it is"),
+    honoured("unionmap", "the results of several tables, joined"),
+    honoured("unix", "passwd.byname and group.byname of the system"),
 ];
 
-/// Types that Postfix has and postern does not (yet).
-const MISSING: [&str; 12] = [
-    "dbm",
-    "internal",
-    "ldap",
-    "memcache",
-    "mongodb",
-    "mysql",
-    "netinfo",
-    "nis",
-    "nisplus",
-    "pgsql",
-    "sdbm",
-    "socketmap",
-];
+/// Every type of tables there is.
+pub fn table_types() -> &'static [TableType] {
+    TYPES
+}
 
 /// The error for a type that isn't known or can't be read.
 pub(crate) fn unsupported(kind: &str, options: &OpenOptions) -> Diagnostic {
-    if MISSING.contains(&kind) || kind == "tcp" {
-        return options
-            .error("table-type-unsupported", format!("table type \"{kind}\" is not supported yet"))
-            .help("copy the data into a hash, lmdb, cdb or sqlite table");
+    if let Some(known) = TYPES.iter().find(|known| known.name == kind) {
+        let (message, help) = match (known.status, known.feature) {
+            (TypeStatus::Never(why), _) => (
+                format!("table type \"{kind}\" is not supported: {why}"),
+                "copy the data into a hash, lmdb, cdb or sqlite table".to_owned(),
+            ),
+            (TypeStatus::NotYet, _) | (_, None) => (
+                format!("table type \"{kind}\" is not supported yet"),
+                "copy the data into a hash, lmdb, cdb or sqlite table".to_owned(),
+            ),
+            (_, Some(feature)) => (
+                format!("table type \"{kind}\" was left out when this program was built"),
+                format!("build it with --features {feature}"),
+            ),
+        };
+        return options.error("table-type-unsupported", message).help(help);
     }
     let diagnostic = options.error("table-type-unknown", format!("unsupported dictionary type: {kind}"));
-    let known = SUPPORTED.iter().chain(&MISSING).chain(&["tcp", "unix"]);
-    match known.map(|name| (distance(kind, name), name)).min() {
+    match TYPES.iter().map(|known| (distance(kind, known.name), known.name)).min() {
         Some((distance, name)) if distance <= 2 && distance < kind.len() => {
             diagnostic.help(format!("did you mean \"{name}\"?"))
         }
-        _ => diagnostic.help(format!("known table types: {}, unix", SUPPORTED.join(", "))),
+        _ => {
+            let known: Vec<&str> = TYPES.iter().filter(|known| known.is_here()).map(|known| known.name).collect();
+            diagnostic.help(format!("known table types: {}", known.join(", ")))
+        }
     }
 }
 
@@ -170,6 +266,22 @@ mod tests {
     }
 
     #[test]
+    fn what_the_registry_says_is_true() {
+        assert!(TYPES.windows(2).all(|pair| pair[0].name < pair[1].name), "by name");
+        let directory = tempfile::tempdir().unwrap();
+        let options = OpenOptions::new(directory.path());
+        for known in TYPES {
+            let refused = match crate::open(&format!("{}:x", known.name), &options) {
+                Ok(_) => false,
+                Err(found) => found.iter().any(|d| d.code.starts_with("table-type")),
+            };
+            // The tables inside of these are named by what follows.
+            let wraps = matches!(known.name, "proxy" | "debug");
+            assert_eq!(refused && !wraps, !known.is_here(), "{}", known.name);
+        }
+    }
+
+    #[test]
     fn names_the_nearest_type() {
         let options = OpenOptions::new("/");
         for (kind, message, help) in [
@@ -183,6 +295,8 @@ mod tests {
             let diagnostic = unsupported(kind, &options);
             assert_eq!((diagnostic.message.as_str(), diagnostic.help.as_deref()), (message, Some(help)));
         }
+        let message = unsupported("nis", &options).message;
+        assert_eq!(message, "table type \"nis\" is not supported: of systems that postern does not run on");
         assert!(unsupported("zzzzzzz", &options).help.unwrap().starts_with("known table types: btree, cdb"));
     }
 }

@@ -3,6 +3,7 @@
 use config::registry::{self, Honour};
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use tables::TypeStatus;
 
 const DIFFERENCES: &str = include_str!("../../../../docs/differences.md");
 
@@ -26,8 +27,25 @@ pub fn page() -> String {
             entry.summary
         );
     }
+    table_types(&mut out);
     parameters(&mut out);
     out
+}
+
+fn table_types(out: &mut String) {
+    out.push_str("\n## Table types\n\n| type | what it is | status |\n|---|---|---|\n");
+    for known in tables::table_types() {
+        let mut status = match known.status {
+            TypeStatus::Honoured => "honoured".to_owned(),
+            TypeStatus::Partly(how) => format!("partly: {how}"),
+            TypeStatus::NotYet => "not yet".to_owned(),
+            TypeStatus::Never(why) => format!("never: {why}"),
+        };
+        if let Some(feature) = known.feature {
+            let _ = write!(status, " (cargo feature `{feature}`)");
+        }
+        let _ = writeln!(out, "| `{}` | {} | {status} |", known.name, known.doc);
+    }
 }
 
 fn parameters(out: &mut String) {
