@@ -53,11 +53,11 @@ impl Maps {
         Self { title: title.into(), tables: Vec::new() }
     }
 
-    /// The tables that a parameter names.
+    /// The tables for content that a parameter names.
     pub fn compile(name: &str, settings: &dyn Settings, registry: &mut TableRegistry) -> Self {
         let mut tables = Vec::new();
         for spec in specifications(&settings.get(name)) {
-            let id = registry.intern(spec, settings.origin(name));
+            let id = registry.intern_for_texts(spec, settings.origin(name));
             let pattern = registry.get(id).is_some_and(|used| used.pattern);
             tables.push(MapTable { id, pattern });
         }

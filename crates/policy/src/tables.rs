@@ -14,13 +14,15 @@ pub struct TableUse {
     pub span: Option<Span>,
     /// Keys are matched against patterns, so that partial keys are never tried and case is not folded.
     pub pattern: bool,
+    /// Fixed keys are folded before they are looked up. Only content and replies are looked up as they stand.
+    pub fold: bool,
 }
 
 /// Numbers the tables of all services; equal specifications share a number.
 #[derive(Clone, Debug, Default)]
 pub struct TableRegistry {
     uses: Vec<TableUse>,
-    by_spec: HashMap<Arc<str>, TableId>,
+    by_spec: HashMap<(Arc<str>, bool), TableId>,
 }
 
 impl TableRegistry {
@@ -31,13 +33,22 @@ impl TableRegistry {
 
     /// The number of a table; the first one to name it leaves its span.
     pub fn intern(&mut self, spec: &str, span: Option<Span>) -> TableId {
-        if let Some(id) = self.by_spec.get(spec) {
+        self.number(spec, span, true)
+    }
+
+    /// The number of a table whose keys are texts, not names: their case is not folded.
+    pub fn intern_for_texts(&mut self, spec: &str, span: Option<Span>) -> TableId {
+        self.number(spec, span, false)
+    }
+
+    fn number(&mut self, spec: &str, span: Option<Span>, fold: bool) -> TableId {
+        let key = (Arc::<str>::from(spec), fold);
+        if let Some(id) = self.by_spec.get(&key) {
             return *id;
         }
         let id = TableId(u32::try_from(self.uses.len()).unwrap_or(u32::MAX));
-        let spec: Arc<str> = spec.into();
-        self.uses.push(TableUse { spec: spec.clone(), span, pattern: is_pattern(&spec) });
-        self.by_spec.insert(spec, id);
+        self.uses.push(TableUse { spec: key.0.clone(), span, pattern: is_pattern(spec), fold });
+        self.by_spec.insert(key, id);
         id
     }
 
@@ -103,7 +114,8 @@ mod tests {
         let first = registry.intern("hash:/etc/a", Some(Span::new("main.cf", 3)));
         assert_eq!(registry.intern("pcre:/etc/b", None), TableId(1));
         assert_eq!(registry.intern("hash:/etc/a", None), first);
-        assert_eq!(registry.specs().len(), 2);
+        assert_eq!(registry.intern_for_texts("hash:/etc/a", None), TableId(2), "another reading of the same table");
+        assert_eq!(registry.specs().len(), 3);
         assert_eq!(registry.get(first).unwrap().span, Some(Span::new("main.cf", 3)));
     }
 

@@ -1,7 +1,7 @@
 //! Who answers the questions of a decision: tables from memory, DNS from the cache or the network, sleeps from the clock.
 
 use crate::dns::Resolver;
-use crate::policy_service;
+use crate::{lookup, policy_service};
 use policy::{Answer, PeerName, Question, World};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +22,8 @@ impl World for Answerer {
     fn answer(&mut self, question: &Question) -> Option<Answer> {
         match question {
             Question::Table { table, key } => {
-                let found = self.tables.lookup(table.0, key).map_err(|error| error.to_string().into());
-                Some(Answer::Table(found))
+                let found = self.tables.lookup_now(table.0, key)?;
+                Some(Answer::Table(found.map_err(|error| error.text().clone())))
             }
             Question::Dns { rtype, name } => self.resolver.cached(name, *rtype).map(Answer::Dns),
             Question::PeerName(_) if !self.peername_lookup => {
@@ -49,7 +49,8 @@ impl Answerer {
                 Answer::PolicyService(policy_service::ask(service, request, &self.resolver).await)
             }
             Question::Table { table, key } => {
-                Answer::Table(self.tables.lookup(table.0, key).map_err(|error| error.to_string().into()))
+                let found = lookup::find(&self.tables, table.0, key).await;
+                Answer::Table(found.map_err(|error| error.text().clone()))
             }
         }
     }

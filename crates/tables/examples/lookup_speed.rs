@@ -20,7 +20,7 @@ fn main() {
     std::fs::write(directory.join("r"), "/^user[0-9]+x@/ REJECT\n".repeat(20)).expect("the patterns");
     for spec in ["hash:t", "cidr:c", "regexp:r", "pcre:r"] {
         let start = Instant::now();
-        let (set, diagnostics) = TableSet::open([spec], OpenOptions::new(&directory));
+        let (set, diagnostics) = TableSet::open([(spec, true)], OpenOptions::new(&directory));
         let loaded = start.elapsed();
         assert!(diagnostics.is_empty(), "{diagnostics:?}");
         println!("{spec:9} loaded in {loaded:?}");

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 /// The tables of a configuration, numbered from 0 in the order they were first named.
 pub struct TableSet {
     slots: Vec<Slot>,
-    index: HashMap<Arc<str>, u32>,
+    index: HashMap<(Arc<str>, bool), u32>,
     options: OpenOptions,
     /// One refresh at a time; readers don't take it.
     refreshing: Mutex<()>,
@@ -19,6 +19,7 @@ pub struct TableSet {
 
 struct Slot {
     spec: Arc<str>,
+    fold: bool,
     current: ArcSwap<Current>,
 }
 
@@ -28,47 +29,47 @@ struct Current {
 }
 
 impl TableSet {
-    /// Open each table once. A table that can't be opened keeps its number, and its look-ups fail until a refresh
+    /// Open each table once, with or without folding its keys. A table that can't be opened keeps its number, and its look-ups fail until a refresh
     /// finds it in order; the diagnostics hold its errors and everybody's warnings.
-    pub fn open<S: AsRef<str>>(specs: impl IntoIterator<Item = S>, options: OpenOptions) -> (Self, Vec<Diagnostic>) {
+    pub fn open<'s>(specs: impl IntoIterator<Item = (&'s str, bool)>, options: OpenOptions) -> (Self, Vec<Diagnostic>) {
         let mut set = Self { slots: Vec::new(), index: HashMap::new(), options, refreshing: Mutex::new(()) };
         let mut diagnostics = Vec::new();
-        for spec in specs {
-            set.add(spec.as_ref(), &mut diagnostics);
+        for (spec, fold) in specs {
+            set.add(spec, fold, &mut diagnostics);
         }
         (set, diagnostics)
     }
 
     /// A set without tables.
     pub fn empty() -> Self {
-        Self::open(std::iter::empty::<&str>(), OpenOptions::new(".")).0
+        Self::open(std::iter::empty(), OpenOptions::new(".")).0
     }
 
-    fn add(&mut self, spec: &str, diagnostics: &mut Vec<Diagnostic>) {
-        if self.index.contains_key(spec) {
+    fn add(&mut self, spec: &str, fold: bool, diagnostics: &mut Vec<Diagnostic>) {
+        let spec: Arc<str> = spec.into();
+        if self.index.contains_key(&(spec.clone(), fold)) {
             return;
         }
-        let current = match open_nested(spec, &self.options, 0) {
+        let current = match open_nested(&spec, &OpenOptions { fold, ..self.options.clone() }, 0) {
             Ok(Opened { table, warnings, files }) => {
                 diagnostics.extend(warnings);
                 Current { table, files }
             }
             Err(OpenFailure { diagnostics: errors, files }) => {
                 let reason = errors.iter().find(|d| d.is_error()).map_or("", |d| d.message.as_str());
-                let table = Arc::new(Unavailable::new(spec, reason));
+                let table = Arc::new(Unavailable::new(&spec, reason));
                 diagnostics.extend(errors);
                 Current { table, files }
             }
         };
-        let spec: Arc<str> = spec.into();
         let id = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        self.index.insert(spec.clone(), id);
-        self.slots.push(Slot { spec, current: ArcSwap::from_pointee(current) });
+        self.index.insert((spec.clone(), fold), id);
+        self.slots.push(Slot { spec, fold, current: ArcSwap::from_pointee(current) });
     }
 
     /// The number of a table, by its reference as given to [`TableSet::open`].
-    pub fn id(&self, spec: &str) -> Option<u32> {
-        self.index.get(spec).copied()
+    pub fn id(&self, spec: &str, fold: bool) -> Option<u32> {
+        self.index.get(&(spec.into(), fold)).copied()
     }
 
     /// The reference of a table.
@@ -104,9 +105,11 @@ impl TableSet {
         self.slots.get(id as usize).is_some_and(|slot| slot.current.load().table.is_pattern())
     }
 
-    /// May a look-up in this table wait?
-    pub fn waits(&self, id: u32) -> bool {
-        self.slots.get(id as usize).is_some_and(|slot| slot.current.load().table.waits())
+    /// Ask one table, unless the look-up may wait.
+    pub fn lookup_now(&self, id: u32, key: &str) -> Option<Result<Option<Arc<str>>, LookupError>> {
+        let Some(slot) = self.slots.get(id as usize) else { return Some(self.lookup(id, key)) };
+        let current = slot.current.load();
+        (!current.table.waits()).then(|| current.table.get(key))
     }
 
     /// May a look-up in any of the tables wait?
@@ -130,7 +133,7 @@ impl Slot {
             return Vec::new();
         }
         let before: Vec<_> = current.files.iter().map(|file| WatchedFile::now(file.path())).collect();
-        match open_nested(&self.spec, options, 0) {
+        match open_nested(&self.spec, &OpenOptions { fold: self.fold, ..options.clone() }, 0) {
             Ok(Opened { table, warnings, files }) => {
                 self.current.store(Arc::new(Current { table, files }));
                 let text = format!("table {} has changed -- read again", self.spec);
@@ -176,9 +179,17 @@ mod tests {
 
     #[test]
     fn one_table_a_reference() {
-        let (set, diagnostics) = TableSet::open(["static:a", "inline:{x=y}", "static:a"], OpenOptions::new("/"));
-        assert_eq!((set.len(), diagnostics), (2, vec![]));
-        assert_eq!((set.id("static:a"), set.id("inline:{x=y}"), set.id("static:b")), (Some(0), Some(1), None));
+        let (set, diagnostics) = TableSet::open(
+            [("static:a", true), ("inline:{x=y}", true), ("static:a", true), ("inline:{x=y}", false)],
+            OpenOptions::new("/"),
+        );
+        assert_eq!((set.len(), diagnostics), (3, vec![]));
+        let id = |spec, fold| set.id(spec, fold);
+        assert_eq!((id("static:a", true), id("inline:{x=y}", true), id("static:b", true)), (Some(0), Some(1), None));
+        assert_eq!(
+            (id("inline:{x=y}", false), value(&set, 2, "X"), value(&set, 2, "x")),
+            (Some(2), Ok(None), Ok(Some("y".to_owned())))
+        );
         assert_eq!(set.spec(1).map(AsRef::as_ref), Some("inline:{x=y}"));
         assert_eq!(value(&set, 1, "X"), Ok(Some("y".to_owned())));
         assert_eq!(value(&set, 9, "X"), Err("no table number 9".to_owned()));
@@ -188,7 +199,7 @@ mod tests {
     #[test]
     fn an_unreadable_table_fails_until_it_is_there() {
         let dir = tempfile::tempdir().unwrap();
-        let (set, diagnostics) = TableSet::open(["texthash:t"], OpenOptions::new(dir.path()));
+        let (set, diagnostics) = TableSet::open([("texthash:t", true)], OpenOptions::new(dir.path()));
         assert_eq!(messages(&diagnostics, dir.path()), ["open database t: No such file or directory"]);
         assert!(diagnostics[0].is_error() && diagnostics[0].help.is_some());
         let text =
@@ -205,7 +216,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("t");
         fs::write(&path, "a b\n").unwrap();
-        let (set, _) = TableSet::open(["unionmap:{texthash:t, static:s}"], OpenOptions::new(dir.path()));
+        let (set, _) = TableSet::open([("unionmap:{texthash:t, static:s}", true)], OpenOptions::new(dir.path()));
         let before = set.get(0).unwrap();
         for (broken, message) in
             [(Some(vec![0; 100]), "t: this is not a text table"), (None, "open database t: No such file or directory")]

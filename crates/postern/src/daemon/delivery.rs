@@ -6,6 +6,7 @@ use crate::answer::Answerer;
 use crate::clock;
 use crate::deliver::{self, DeliverHandle, Found, LogLine, Pending, Route, Router, Surroundings, Temporary};
 use crate::dns::{self, Learnt, Resolver};
+use crate::lookup;
 use crate::maillog::Log;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
@@ -103,7 +104,7 @@ impl Router for SiteRouter {
     fn lookup<'a>(&'a self, table: TableId, key: &'a str) -> Pending<'a, Result<Option<String>, Temporary>> {
         Box::pin(async move {
             let site = self.site.load_full();
-            let found = site.tables.lookup(table.0, key).map_err(|error| Temporary(error.to_string()))?;
+            let found = lookup::find(&site.tables, table.0, key).await.map_err(|error| Temporary(error.to_string()))?;
             Ok(found.map(|value| value.to_string()))
         })
     }

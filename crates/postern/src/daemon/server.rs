@@ -73,6 +73,7 @@ pub fn serve(source: Source) -> Result<ExitCode> {
     let (spool, recovery) = Spool::open(&spool_dir, SpoolOptions::default())
         .with_context(|| format!("opening the spool {}", spool_dir.display()))?;
     let (log, log_writer) = open_log(&target)?;
+    let _ = site.table_log.set(log.clone());
     std::fs::write(spool_dir.join("pid"), format!("{}\n", std::process::id())).context("writing the process id")?;
     log.line(
         TAG,
@@ -340,6 +341,7 @@ impl Server {
         if let Err(error) = log_target(&new).and_then(|target| Ok(self.log.reopen(&target)?)) {
             self.log.warning(TAG, &format!("mail log not reopened: {error:#}"));
         }
+        let _ = new.table_log.set(self.log.clone());
         self.site.store(Arc::new(new));
         super::delivery::reload(&self.deliver, &self.site);
         self.log.line(TAG, "reload complete");
@@ -397,5 +399,9 @@ async fn watch_memory(worker: std::sync::Weak<Worker>) {
 }
 
 fn event_loop() -> Result<Runtime> {
-    Builder::new_current_thread().enable_all().build().context("starting an event loop")
+    Builder::new_current_thread()
+        .max_blocking_threads(crate::lookup::POOL)
+        .enable_all()
+        .build()
+        .context("starting an event loop")
 }

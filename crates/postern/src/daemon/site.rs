@@ -5,15 +5,16 @@ use super::session_config::session_config;
 use super::{host, support};
 use crate::cli::{DEFAULT_MAIN_CF, DEFAULT_MASTER_CF};
 use crate::deliver::DeliverConfig;
+use crate::maillog::Log;
 use crate::sasl::{AuthService, SecurityOptions};
 use config::{Diagnostic, HostFacts, MainCf, MasterCf, Parameters, ServiceType, Span};
 use message::CleanupConfig;
 use policy::address::Routing;
-use policy::{ListKind, MatchList, Plan, Settings, TableRegistry};
+use policy::{ListKind, MatchList, Plan, Settings, TableId, TableRegistry};
 use smtp::server::SessionConfig;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tables::{OpenOptions, TableSet};
 
@@ -171,6 +172,8 @@ pub struct Site {
     pub services: Vec<Arc<Service>>,
     /// All tables of all services.
     pub tables: Arc<TableSet>,
+    /// Where tables say what they notice while they serve; set when the log is open.
+    pub table_log: Arc<OnceLock<Log>>,
     /// Address resolution for delivery.
     pub routing: Arc<Routing>,
     /// How mail leaves.
@@ -274,7 +277,8 @@ fn compile(parameters: Parameters, master: &MasterCf, problems: &mut Vec<Diagnos
         );
     }
     let deliver = DeliverConfig::compile(&parameters, master, &mut registry, problems);
-    let tables = open_tables(&parameters, &registry, problems);
+    let table_log = Arc::new(OnceLock::new());
+    let tables = open_tables(&parameters, &registry, Arc::clone(&table_log), problems);
     let interfaces =
         Interfaces { interfaces: parameters.get("inet_interfaces"), protocols: parameters.get("inet_protocols") };
     for service in &services {
@@ -283,7 +287,7 @@ fn compile(parameters: Parameters, master: &MasterCf, problems: &mut Vec<Diagnos
                 .push(Diagnostic::error("bad-endpoint", format!("{error:#}")).at(Some(Span::new(master.file(), 0))));
         }
     }
-    Some(Site { parameters, services, tables: Arc::new(tables), routing, deliver, interfaces })
+    Some(Site { parameters, services, tables: Arc::new(tables), table_log, routing, deliver, interfaces })
 }
 
 fn compile_service(name: &str, p: Parameters, registry: &mut TableRegistry, problems: &mut Vec<Diagnostic>) -> Service {
@@ -356,10 +360,10 @@ fn base_syslog_name(p: &Parameters) -> String {
     Parameters::new(Arc::new(p.main().clone()), p.host().clone()).get("syslog_name")
 }
 
-fn table_ids(p: &Parameters, name: &str, registry: &mut TableRegistry) -> Vec<u32> {
+fn table_ids(p: &Parameters, name: &str, mut number: impl FnMut(&str, Option<Span>) -> TableId) -> Vec<u32> {
     let span = p.origin(name);
     let elements = config::list::split(&p.get(name)).unwrap_or_default();
-    elements.iter().map(|e| registry.intern(&e.text, span.clone()).0).collect()
+    elements.iter().map(|e| number(&e.text, span.clone()).0).collect()
 }
 
 /// The elements of `smtpd_forbidden_commands` that are tables; the default's own pattern is built in.
@@ -375,11 +379,11 @@ fn forbidden_tables(p: &Parameters, registry: &mut TableRegistry) -> Vec<u32> {
 
 fn session_maps(p: &Parameters, registry: &mut TableRegistry) -> SessionMaps {
     SessionMaps {
-        command_filter: table_ids(p, "smtpd_command_filter", registry),
-        discard_keywords: table_ids(p, "smtpd_discard_ehlo_keyword_address_maps", registry),
+        command_filter: table_ids(p, "smtpd_command_filter", |spec, span| registry.intern(spec, span)),
+        discard_keywords: table_ids(p, "smtpd_discard_ehlo_keyword_address_maps", |s, span| registry.intern(s, span)),
         forbidden_commands: forbidden_tables(p, registry),
-        reject_filter: table_ids(p, "smtpd_reject_filter_maps", registry),
-        reject_footer: table_ids(p, "smtpd_reject_footer_maps", registry),
+        reject_filter: table_ids(p, "smtpd_reject_filter_maps", |s, span| registry.intern_for_texts(s, span)),
+        reject_footer: table_ids(p, "smtpd_reject_footer_maps", |s, span| registry.intern_for_texts(s, span)),
         footer: p.get("smtpd_reject_footer"),
         expansion_filter: p.get("smtpd_expansion_filter"),
     }
@@ -424,12 +428,22 @@ fn rewrite_clients(
     found
 }
 
-fn open_tables(p: &Parameters, registry: &TableRegistry, problems: &mut Vec<Diagnostic>) -> TableSet {
+fn open_tables(
+    p: &Parameters,
+    registry: &TableRegistry,
+    log: Arc<OnceLock<Log>>,
+    problems: &mut Vec<Diagnostic>,
+) -> TableSet {
     let directory = PathBuf::from(p.get("config_directory"));
     let mut options = OpenOptions::new(if directory.as_os_str().is_empty() { ".".into() } else { directory });
     let own = p.clone();
     options.parameter = Some(Arc::new(move |name: &str| own.is_set(name).then(|| own.get(name))));
-    let (set, found) = TableSet::open(registry.specs().iter().map(|used| &*used.spec), options);
+    options.log = Some(Arc::new(move |text: &str| {
+        if let Some(log) = log.get() {
+            log.warning("postfix/smtpd", text);
+        }
+    }));
+    let (set, found) = TableSet::open(registry.specs().iter().map(|used| (&*used.spec, used.fold)), options);
     // A table's own problems name the table's file; those of the reference name the parameter.
     problems.extend(found.into_iter().map(|problem| match &problem.span {
         Some(_) => problem,

@@ -191,7 +191,7 @@ impl Conversation {
             }
             Event::Abort => self.forget_transaction(),
             Event::FilterCommand(line) => {
-                let filtered = self.filter_command(&line);
+                let filtered = self.filter_command(&line).await;
                 self.session.filtered(filtered);
             }
             Event::FinishReply(text) => {
@@ -209,7 +209,7 @@ impl Conversation {
             // Rates come with the parties at the gate; the configuration asks for no counting until then.
             Event::Count(_) => self.session.counted(false),
             Event::MatchForbidden(word) => {
-                let found = self.matches_forbidden(&word);
+                let found = self.matches_forbidden(&word).await;
                 self.session.forbidden(found);
             }
             Event::Flush => {

@@ -109,7 +109,9 @@ impl Conversation {
         }
         let facts = self.facts();
         policy::speculate(&self.service.plan, moment, &facts, &self.policy_state, &mut self.ledger, &mut self.answerer);
-        let pending = self.ledger.take_pending();
+        let mut pending = self.ledger.take_pending();
+        // A table that waits is asked when its turn comes: a database isn't for questions that may not arise.
+        pending.retain(|question| !matches!(question, Question::Table { .. }));
         if pending.is_empty() {
             self.worker.nothing_ahead.insert(key, now);
         }

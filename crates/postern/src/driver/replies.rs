@@ -3,6 +3,7 @@
 use super::conversation::Conversation;
 use super::footer::{self, Macros};
 use crate::daemon::site::RewriteClients;
+use crate::lookup;
 use policy::{Ask, MatchList, Matched, PeerName, PeerStatus, Suspend};
 use smtp::server::{Authorised, ClientIdentity, EhloKeywords, Flush, ServerSession, without_secrets};
 use std::sync::Arc;
@@ -59,14 +60,14 @@ impl Conversation {
             verp: self.client_matches(|s| &s.authorisation.verp).await,
             bare_newline_exempt: self.client_matches(|s| &s.authorisation.bare_newline).await,
             event_limit_exempt: xclient,
-            discard_ehlo_keywords: self.discarded_keywords(),
+            discard_ehlo_keywords: self.discarded_keywords().await,
         }
     }
 
-    fn discarded_keywords(&mut self) -> EhloKeywords {
+    async fn discarded_keywords(&mut self) -> EhloKeywords {
         let service = Arc::clone(&self.service);
         let key = self.client.address.map_or_else(|| "unknown".to_owned(), |a| a.to_string());
-        let text = match self.first_value(&service.session_maps.discard_keywords, &key) {
+        let text = match self.first_value(&service.session_maps.discard_keywords, &key).await {
             Ok(Some(text)) => text.to_string(),
             Ok(None) => service.parameters.get("smtpd_discard_ehlo_keywords"),
             Err(()) => String::new(),
@@ -75,9 +76,9 @@ impl Conversation {
     }
 
     /// The first value of a key in a list of tables.
-    fn first_value(&mut self, tables: &[u32], key: &str) -> Result<Option<Arc<str>>, ()> {
+    async fn first_value(&mut self, tables: &[u32], key: &str) -> Result<Option<Arc<str>>, ()> {
         for id in tables {
-            match self.site.tables.lookup(*id, key) {
+            match lookup::find(&self.site.tables, *id, key).await {
                 Ok(None) => {}
                 Ok(found) => return Ok(found),
                 Err(error) => {
@@ -90,10 +91,10 @@ impl Conversation {
     }
 
     /// `smtpd_command_filter`: another line in place of this one.
-    pub(super) fn filter_command(&mut self, line: &[u8]) -> Result<Option<Vec<u8>>, ()> {
+    pub(super) async fn filter_command(&mut self, line: &[u8]) -> Result<Option<Vec<u8>>, ()> {
         let service = Arc::clone(&self.service);
         let text = String::from_utf8_lossy(line).into_owned();
-        let found = self.first_value(&service.session_maps.command_filter, &text)?;
+        let found = self.first_value(&service.session_maps.command_filter, &text).await?;
         if let Some(new) = &found {
             let text = String::from_utf8_lossy(without_secrets(line));
             let new = String::from_utf8_lossy(without_secrets(new.as_bytes()));
@@ -103,17 +104,17 @@ impl Conversation {
     }
 
     /// `smtpd_forbidden_commands` has tables of its own.
-    pub(super) fn matches_forbidden(&mut self, word: &str) -> bool {
+    pub(super) async fn matches_forbidden(&mut self, word: &str) -> bool {
         let service = Arc::clone(&self.service);
         // An unreadable table forbids nothing here: the command is unknown anyway.
-        matches!(self.first_value(&service.session_maps.forbidden_commands, word), Ok(Some(_)))
+        matches!(self.first_value(&service.session_maps.forbidden_commands, word).await, Ok(Some(_)))
     }
 
     /// A refusal on its way out: filter, then footer (evaluation.md §11).
     pub(super) async fn finish_reply(&mut self, text: String) -> String {
         let service = Arc::clone(&self.service);
         let mut reply = text;
-        if let Ok(Some(new)) = self.first_value(&service.session_maps.reject_filter, &reply) {
+        if let Ok(Some(new)) = self.first_value(&service.session_maps.reject_filter, &reply).await {
             if valid_reply(&new) {
                 let id = self.transaction.queue_id().map_or_else(|| "NOQUEUE".to_owned(), |id| id.to_string());
                 self.client.line(format!("{id}: reply filter in: {reply}"));
@@ -123,7 +124,7 @@ impl Conversation {
                 self.client.line(format!("warning: ignoring invalid reject filter result: {new}"));
             }
         }
-        let template = match self.first_value(&service.session_maps.reject_footer, &reply) {
+        let template = match self.first_value(&service.session_maps.reject_footer, &reply).await {
             Ok(Some(template)) => template.to_string(),
             _ => service.session_maps.footer.clone(),
         };
@@ -242,7 +243,7 @@ impl Conversation {
                 RewriteClients::SaslAuthenticated => self.session.login().is_some(),
                 RewriteClients::AddressMap(table) => {
                     let key = self.client.address.map_or_else(|| "unknown".to_owned(), |a| a.to_string());
-                    matches!(self.first_value(&[*table], &key), Ok(Some(_)))
+                    matches!(self.first_value(&[*table], &key).await, Ok(Some(_)))
                 }
             };
             if local {

@@ -2,18 +2,17 @@
 
 use super::conversation::Conversation;
 use crate::clock;
+use crate::lookup;
 use message::cleanup::{Cleanup, MessageContext, RewriteContext, Verdict};
 use message::received::{ReceivedFacts, received_header};
 use message::recipients::{self, Expansion, InRecipient};
-use message::{Lookup, LookupFailed};
-use policy::{Effect, TableId};
+use policy::Effect;
 use queue::{Content, Envelope, LargeWriter, Message, Notify, QueueId, Recipient, Ret, SpoolError};
 use smtp::address::quote_local;
 use smtp::server::{Body, MessageEnd, ServerSession};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
-use tables::TableSet;
 use tokio::sync::oneshot;
 
 const WRITE_ERROR: &str = "451 4.3.0 Error: queue file write error";
@@ -28,6 +27,8 @@ pub struct Transaction {
     /// The headers are ours to complete (`local_header_rewrite_clients`).
     pub local_rewrite: bool,
     intake: Option<Box<Intake>>,
+    /// Content was lost on its way in: the message can't be accepted any more.
+    lost: bool,
     instance: OnceLock<String>,
 }
 
@@ -35,14 +36,29 @@ pub struct Transaction {
 struct Intake {
     cleanup: Cleanup,
     expansion: Expansion,
-    recipients: Vec<InRecipient>,
+    taken: Taken,
     /// So many effects of access rules were known when it began.
     begun_with: usize,
-    bcc: Vec<String>,
     raw: Vec<u8>,
     ready: Vec<u8>,
     large: Option<LargeWriter>,
     failed: Option<SpoolError>,
+}
+
+/// The envelope as the session took it.
+struct Taken {
+    id: QueueId,
+    sender: String,
+    recipients: Vec<InRecipient>,
+    bcc: Vec<String>,
+    mappings: bool,
+}
+
+impl Taken {
+    fn envelope(&self) -> recipients::Envelope<'_> {
+        let Self { id, sender, recipients, bcc, mappings } = self;
+        recipients::Envelope { queue_id: id.as_str(), sender, recipients, bcc, mappings: *mappings }
+    }
 }
 
 impl Transaction {
@@ -64,15 +80,6 @@ impl Transaction {
     /// Drop everything; nothing of it was promised to anybody.
     pub fn abandon(&mut self) {
         *self = Self::default();
-    }
-}
-
-/// Tables as cleanup asks them.
-struct CleanupTables<'a>(&'a TableSet);
-
-impl Lookup for CleanupTables<'_> {
-    fn find(&mut self, table: TableId, key: &str) -> Result<Option<Arc<str>>, LookupFailed> {
-        self.0.lookup(table.0, key).map_err(|error| LookupFailed(error.to_string().into()))
     }
 }
 
@@ -113,20 +120,37 @@ impl Conversation {
 
     /// Take content from the session, through cleanup, towards the spool.
     pub(super) async fn take_content(&mut self) {
-        if self.transaction.intake.is_none() {
-            // Our Received header has the client's name.
-            self.client.settle().await;
-            let intake = self.begin_intake();
-            self.transaction.intake = Some(Box::new(intake));
-        }
-        let Some(intake) = self.transaction.intake.as_mut() else { return };
+        let mut intake = match self.transaction.intake.take() {
+            Some(intake) => intake,
+            None => {
+                // Our Received header has the client's name.
+                self.client.settle().await;
+                match self.begin_intake().await {
+                    Some(intake) => intake,
+                    None => return self.lose_content(),
+                }
+            }
+        };
         intake.raw.clear();
         self.session.take_content(&mut intake.raw);
         if intake.failed.is_some() || intake.cleanup.is_stopped() {
+            self.transaction.intake = Some(intake);
             return;
         }
-        let mut tables = CleanupTables(&self.site.tables);
-        intake.cleanup.feed(&intake.raw, &mut tables, &mut intake.ready);
+        let clean = |tables: &mut dyn message::Lookup| {
+            let Intake { cleanup, raw, ready, .. } = &mut *intake;
+            cleanup.feed(raw, tables, ready);
+            intake
+        };
+        let Some(mut intake) = lookup::with_tables(&self.site.tables, clean).await else {
+            return self.lose_content();
+        };
+        self.spill(&mut intake);
+        self.transaction.intake = Some(intake);
+    }
+
+    /// What is too much for memory goes to a spool file.
+    fn spill(&self, intake: &mut Intake) {
         if intake.ready.len() <= queue::INLINE_LIMIT && intake.large.is_none() {
             return;
         }
@@ -145,7 +169,16 @@ impl Conversation {
         intake.ready.clear();
     }
 
-    fn begin_intake(&mut self) -> Intake {
+    /// The rest is read and dropped, and the end of it refused.
+    fn lose_content(&mut self) {
+        self.transaction.lost = true;
+        self.session.take_content(&mut Vec::new());
+    }
+
+    async fn begin_intake(&mut self) -> Option<Box<Intake>> {
+        if self.transaction.lost {
+            return None;
+        }
         let recipients: Vec<InRecipient> = self
             .session
             .recipients()
@@ -164,27 +197,23 @@ impl Conversation {
             .collect();
         let (id, _) = self.transaction.id.unwrap_or_else(|| (QueueId::new(false, 0, 0), 0));
         let config = Arc::clone(&self.service.cleanup);
-        let envelope = recipients::Envelope {
-            queue_id: id.as_str(),
-            sender: self.session.sender().unwrap_or_default(),
-            recipients: &recipients,
-            bcc: &bcc,
-            mappings: self.service.address_mappings,
-        };
-        let mut tables = CleanupTables(&self.site.tables);
-        let mut expansion = recipients::expand(&config, &envelope, &mut tables);
+        let sender = self.session.sender().unwrap_or_default().to_owned();
+        let taken = Taken { id, sender, recipients, bcc, mappings: self.service.address_mappings };
+        let rules = Arc::clone(&config);
+        let expand =
+            move |tables: &mut dyn message::Lookup| (recipients::expand(&rules, &taken.envelope(), tables), taken);
+        let (mut expansion, taken) = lookup::with_tables(&self.site.tables, expand).await?;
         let cleanup = Cleanup::new(config, self.message_context(id, &mut expansion));
-        Intake {
+        Some(Box::new(Intake {
             cleanup,
             expansion,
-            recipients,
-            bcc,
+            taken,
             begun_with: self.transaction.effects.len(),
             raw: Vec::new(),
             ready: Vec::new(),
             large: None,
             failed: None,
-        }
+        }))
     }
 
     fn message_context(&self, id: QueueId, expansion: &mut Expansion) -> MessageContext {
@@ -242,11 +271,11 @@ impl Conversation {
         self.client.settle().await;
         if self.transaction.intake.is_none() {
             // Not a single byte of content: the headers of ours are there all the same.
-            let intake = self.begin_intake();
-            self.transaction.intake = Some(Box::new(intake));
+            self.transaction.intake = self.begin_intake().await;
         }
         let id = self.transaction.id;
         let (Some(intake), Some((id, arrival))) = (self.transaction.intake.take(), id) else {
+            self.forget_transaction();
             return MessageEnd::Refused(WRITE_ERROR.to_owned());
         };
         let end = self.store(*intake, id, arrival).await;
@@ -262,20 +291,20 @@ impl Conversation {
     }
 
     async fn store(&mut self, intake: Intake, id: QueueId, arrival: i64) -> MessageEnd {
-        let Intake { cleanup, mut expansion, recipients, bcc, mut ready, mut large, failed, begun_with, .. } = intake;
-        let mut tables = CleanupTables(&self.site.tables);
-        let mut finished = cleanup.finish(&mut tables, &mut ready);
-        // What the end-of-data list did comes after what the content caused.
-        finished.effects.add(self.transaction.effects.get(begun_with..).unwrap_or_default());
-        let envelope = recipients::Envelope {
-            queue_id: id.as_str(),
-            sender: self.session.sender().unwrap_or_default(),
-            recipients: &recipients,
-            bcc: &bcc,
-            mappings: self.service.address_mappings,
-        };
+        let Intake { cleanup, mut expansion, taken, mut ready, mut large, failed, begun_with, .. } = intake;
         let logged = expansion.log.len();
-        expansion.complete(&self.service.cleanup, &envelope, &finished.effects, &mut tables);
+        let late = self.transaction.effects.get(begun_with..).unwrap_or_default().to_vec();
+        let config = Arc::clone(&self.service.cleanup);
+        let finish = move |tables: &mut dyn message::Lookup| {
+            let mut finished = cleanup.finish(tables, &mut ready);
+            // What the end-of-data list did comes after what the content caused.
+            finished.effects.add(&late);
+            expansion.complete(&config, &taken.envelope(), &finished.effects, tables);
+            (finished, expansion, ready)
+        };
+        let Some((finished, mut expansion, ready)) = lookup::with_tables(&self.site.tables, finish).await else {
+            return MessageEnd::Refused(WRITE_ERROR.to_owned());
+        };
         let (before, after) = expansion.log.split_at(logged);
         for line in before.iter().chain(&finished.log).chain(after) {
             self.worker.log.line(&self.service.cleanup_tag, &line.text);
