@@ -3,6 +3,7 @@
 use crate::address::Resolved;
 use crate::address::syntax::{ascii_name, fold, is_hostname};
 use crate::decision::{Effect, LogEntry};
+use crate::dns_filter;
 use crate::facts::{Facts, PeerName, PeerStatus};
 use crate::plan::Plan;
 use crate::question::{Answer, Ask, DnsAnswer, DnsStatus, Question, RecordType, Suspend};
@@ -158,17 +159,23 @@ impl Context<'_, '_> {
         Ok(Ok(resolved))
     }
 
-    /// One DNS query. Names that cannot be in the DNS are not found without asking.
+    /// One DNS query, through `smtpd_dns_reply_filter`.
     pub fn dns(&mut self, rtype: RecordType, name: &str) -> Result<Arc<DnsAnswer>, Suspend> {
+        let answer = self.whole_dns(rtype, name)?;
+        dns_filter::apply(self, rtype, name, answer)
+    }
+
+    /// One DNS query. Names that cannot be in the DNS are not found without asking.
+    fn whole_dns(&mut self, rtype: RecordType, name: &str) -> Result<Arc<DnsAnswer>, Suspend> {
         let Some(question) = dns_question(rtype, name) else {
             let reason = format!("{DNS_FAILURE}. Name service error for name={name}: invalid host name");
-            return Ok(Arc::new(DnsAnswer { status: DnsStatus::NotFound, records: Vec::new(), reason }));
+            return Ok(Arc::new(DnsAnswer::failed(DnsStatus::NotFound, reason)));
         };
         match self.ask.get(question)? {
             Answer::Dns(answer) => Ok(answer),
             _ => {
-                let reason = "the query was answered with something else".to_owned();
-                Ok(Arc::new(DnsAnswer { status: DnsStatus::Retry, records: Vec::new(), reason }))
+                let reason = "the query was answered with something else";
+                Ok(Arc::new(DnsAnswer::failed(DnsStatus::Retry, reason)))
             }
         }
     }
@@ -194,14 +201,15 @@ impl Context<'_, '_> {
         }
     }
 
-    /// The addresses of a host; the worst status and its reason when there are none.
+    /// The addresses of a host; the worst status and its reason when there are none. Postfix asks getaddrinfo(3)
+    /// here, so no filter applies.
     pub fn addresses(&mut self, host: &str) -> Result<Result<Vec<IpAddr>, Arc<DnsAnswer>>, Suspend> {
         let types = self.address_types();
         self.ahead(types, host);
         let mut found = Vec::new();
         let mut failure: Option<Arc<DnsAnswer>> = None;
         for rtype in types {
-            let answer = self.dns(*rtype, host)?;
+            let answer = self.whole_dns(*rtype, host)?;
             if answer.status == DnsStatus::Ok {
                 found.extend(answer.addresses());
             } else if failure.as_ref().is_none_or(|worst| answer.status.rank() > worst.status.rank()) {

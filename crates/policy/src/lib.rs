@@ -7,6 +7,7 @@ mod action;
 pub mod address;
 mod context;
 mod decision;
+mod dns_filter;
 mod evaluation;
 mod facts;
 mod match_list;

@@ -73,6 +73,7 @@ pub struct Plan {
     pub(crate) codes: Codes,
     pub(crate) known: KnownMaps,
     pub(crate) login_maps: AddressMaps,
+    pub(crate) dns_filter: AddressMaps,
     pub(crate) dnsbl: DnsblReplies,
     pub(crate) mynetworks: MatchList,
     pub(crate) mx_backup_networks: MatchList,
@@ -167,6 +168,7 @@ impl Compiler<'_> {
             codes,
             known: self.known_maps(),
             login_maps: self.maps("smtpd_sender_login_maps"),
+            dns_filter: self.maps("smtpd_dns_reply_filter"),
             dnsbl,
             mynetworks: self.match_list("mynetworks", hosts("mynetworks")),
             mx_backup_networks: self.match_list("permit_mx_backup_networks", hosts("permit_mx_backup_networks")),
@@ -197,10 +199,6 @@ impl Compiler<'_> {
             routing,
         };
         plan.class_names = std::mem::take(&mut self.classes);
-        if !settings.get("smtpd_dns_reply_filter").trim().is_empty() {
-            let problem = Diagnostic::warning("not-supported", "smtpd_dns_reply_filter is not supported yet");
-            self.problems.push(problem.at(settings.origin("smtpd_dns_reply_filter")));
-        }
         self.check_relay(&plan);
         (plan, self.problems)
     }

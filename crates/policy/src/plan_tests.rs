@@ -124,7 +124,6 @@ fn mistakes_outside_of_lists_are_named_too() {
             "default_rbl_reply: \"go away\" does not start with a 4xx or 5xx reply code",
         ),
         ("mynetworks", "10.1.2.3/8", true, "bad-network", "mynetworks: non-null host address bits in \"10.1.2.3/8\""),
-        ("smtpd_dns_reply_filter", "pcre:/f", false, "not-supported", "smtpd_dns_reply_filter is not supported yet"),
     ] {
         let found = problems(&[(name, value)]);
         assert_eq!(found.len(), 1, "{found:?}");

@@ -27,6 +27,20 @@ pub enum RecordType {
     Ptr,
 }
 
+impl RecordType {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::Aaaa => "AAAA",
+            Self::Mx => "MX",
+            Self::Ns => "NS",
+            Self::Txt => "TXT",
+            Self::Ptr => "PTR",
+        }
+    }
+}
+
 /// A question, in canonical form: equal questions have equal answers within a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Question {
@@ -120,14 +134,44 @@ pub struct DnsAnswer {
     pub records: Vec<DnsRecord>,
     /// Why not, in the words of Postfix's warnings (`Host or domain name not found. …`); empty when `Ok`.
     pub reason: String,
+    /// Whose records they are, where that isn't the name asked for (the end of a chain of CNAMEs).
+    pub owner: Option<Arc<str>>,
+    /// For how many seconds each record holds, as it came.
+    pub ttls: Vec<u32>,
 }
 
 impl DnsAnswer {
+    /// An answer without records.
+    pub fn failed(status: DnsStatus, reason: impl Into<String>) -> Self {
+        Self { status, records: Vec::new(), reason: reason.into(), owner: None, ttls: Vec::new() }
+    }
+
+    /// Records, with a TTL for each.
+    pub fn found(records: Vec<DnsRecord>, ttls: Vec<u32>) -> Self {
+        Self { status: DnsStatus::Ok, records, reason: String::new(), owner: None, ttls }
+    }
+
     /// The last part of the reason: what went wrong, without the name it went wrong for.
     pub(crate) fn short_reason(&self) -> &str {
+        if self.status == DnsStatus::Policy {
+            return "DNS reply filter policy";
+        }
+        if self.reason.ends_with(crate::dns_filter::BAD_FILTER) {
+            // No error of the DNS: Postfix has no name for it.
+            return "Unknown error 0";
+        }
         match self.reason.rsplit_once(" type=").and_then(|(_, rest)| rest.split_once(": ")) {
             Some((_, what)) => what,
             None => &self.reason,
+        }
+    }
+
+    /// Why a host has no address, in getaddrinfo(3)'s words.
+    pub(crate) fn why_no_address(&self) -> &'static str {
+        match self.status {
+            DnsStatus::NotFound if self.reason.contains("no data record") => "No address associated with hostname",
+            DnsStatus::NotFound | DnsStatus::NullMx => "Name or service not known",
+            _ => "Temporary failure in name resolution",
         }
     }
 
@@ -272,7 +316,7 @@ mod tests {
 
     #[test]
     fn reasons_have_a_short_form() {
-        let answer = |reason: &str| DnsAnswer { status: DnsStatus::Retry, records: vec![], reason: reason.into() };
+        let answer = |reason: &str| DnsAnswer::failed(DnsStatus::Retry, reason);
         let long =
             "Host or domain name not found. Name service error for name=a.example type=A: Host not found, try again";
         assert_eq!(answer(long).short_reason(), "Host not found, try again");

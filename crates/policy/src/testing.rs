@@ -194,7 +194,7 @@ impl Script {
         };
         if status != DnsStatus::Ok {
             let reason = format!("{name} says {data}");
-            self.dns.insert(key, DnsAnswer { status, records: Vec::new(), reason });
+            self.dns.insert(key, DnsAnswer::failed(status, reason));
             return;
         }
         let record = match rtype {
@@ -206,12 +206,9 @@ impl Script {
             RecordType::Txt => DnsRecord::Txt(data.into()),
             RecordType::A | RecordType::Aaaa => DnsRecord::Address(data.parse().unwrap()),
         };
-        let answer = self.dns.entry(key).or_insert_with(|| DnsAnswer {
-            status: DnsStatus::Ok,
-            records: Vec::new(),
-            reason: String::new(),
-        });
+        let answer = self.dns.entry(key).or_insert_with(|| DnsAnswer::found(Vec::new(), Vec::new()));
         answer.records.push(record);
+        answer.ttls.push(300);
     }
 
     pub fn name(mut self, address: &str, name: PeerName) -> Self {
@@ -241,12 +238,9 @@ impl Script {
                 })
             }
             Question::Dns { rtype, name } => {
-                let missing = || DnsAnswer {
-                    status: DnsStatus::NotFound,
-                    records: Vec::new(),
-                    reason: format!(
-                        "Host or domain name not found. Name service error for name={name} type=A: Host not found"
-                    ),
+                let missing = || {
+                    let why = "Host or domain name not found. Name service error for";
+                    DnsAnswer::failed(DnsStatus::NotFound, format!("{why} name={name} type=A: Host not found"))
                 };
                 Answer::Dns(Arc::new(self.dns.get(&(*rtype, name.to_string())).cloned().unwrap_or_else(missing)))
             }

@@ -8,6 +8,7 @@ use crate::address::syntax::{ascii_name, is_hostname, split_at_domain};
 use crate::address::{AddressMaps, Lookup};
 use crate::context::Context;
 use crate::decision::LogEntry;
+use crate::dns_filter;
 use crate::facts::{Facts, PeerName, PeerStatus};
 use crate::question::{DnsAnswer, DnsRecord, DnsStatus, RecordType, Suspend};
 use crate::refusal::{Refusal, Status};
@@ -279,9 +280,9 @@ fn permit(
 fn listing_text(context: &mut Context<'_, '_>, query: &str) -> Result<String, Suspend> {
     let answer = context.dns(RecordType::Txt, query)?;
     if answer.status != DnsStatus::Ok {
-        if answer.status != DnsStatus::NotFound {
-            let text = format!("{query}: TXT lookup error: {}", answer.reason);
-            context.log.push(LogEntry::WarningOnce(text));
+        // A list that can't say why is no trouble; a filter that lets nothing through may be a mistake.
+        if answer.status == DnsStatus::Policy {
+            context.warning(format!("{query}: TXT lookup error: {}", dns_filter::DROPS_ALL));
         }
         return Ok(String::new());
     }

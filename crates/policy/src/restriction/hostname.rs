@@ -3,6 +3,7 @@
 use super::{Arg, Argument, Input, Restriction, entry};
 use crate::address::syntax::{is_hostname, is_utf8_hostname, mail_literal};
 use crate::context::Context;
+use crate::dns_filter;
 use crate::question::{DnsStatus, RecordType, Suspend};
 use crate::step::Step;
 use crate::subject::Subject;
@@ -103,7 +104,7 @@ fn reject_unknown(context: &mut Context<'_, '_>, _: &Arg) -> Result<Step, Suspen
     match best.status {
         DnsStatus::Ok | DnsStatus::NullMx => Ok(Step::Dunno),
         DnsStatus::Policy => {
-            context.warning(format!("{helo}: address or MX lookup error: {}", best.reason));
+            context.warning(format!("{helo}: address or MX lookup error: {}", dns_filter::DROPS_ALL));
             Ok(Step::Dunno)
         }
         DnsStatus::Retry => {
@@ -205,7 +206,10 @@ mod tests {
         let script = Script::default().dns("h.example", &["A POLICY"]);
         let mut bench = Bench::new(&[("smtpd_helo_restrictions", "reject_unknown_helo_hostname")], script);
         bench = bench.helo("h.example");
-        assert_eq!(log(&bench.rcpt()), ["warning: h.example: address or MX lookup error: h.example says POLICY"]);
+        assert_eq!(
+            log(&bench.rcpt()),
+            ["warning: h.example: address or MX lookup error: DNS reply filter drops all results"]
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::hostname::without_final_dot;
 use super::{Arg, Argument, Input, Restriction, entry};
 use crate::address::syntax::{domain_of, is_hostname, is_utf8_hostname};
 use crate::context::Context;
+use crate::dns_filter;
 use crate::question::{DnsStatus, RecordType, Suspend};
 use crate::step::Step;
 use crate::subject::Subject;
@@ -83,7 +84,9 @@ fn reject_unknown(context: &mut Context<'_, '_>, subject: Subject) -> Result<Ste
     context.ahead(&types, domain);
     let mut best = context.dns(types[0], domain)?;
     for rtype in &types[1..] {
-        if matches!(best.status, DnsStatus::Ok | DnsStatus::Invalid | DnsStatus::NullMx | DnsStatus::Policy) {
+        // Where the exchangers were filtered away, addresses don't stand in for them.
+        let filtered = best.status == DnsStatus::Policy && *rtype == RecordType::A;
+        if filtered || matches!(best.status, DnsStatus::Ok | DnsStatus::Invalid | DnsStatus::NullMx) {
             break;
         }
         let answer = context.dns(*rtype, domain)?;
@@ -99,7 +102,7 @@ fn reject_unknown(context: &mut Context<'_, '_>, subject: Subject) -> Result<Ste
     match best.status {
         DnsStatus::Ok => Ok(Step::Dunno),
         DnsStatus::Policy => {
-            context.warning(format!("{domain}: MX or address lookup error: {}", best.reason));
+            context.warning(format!("{domain}: MX or address lookup error: {}", dns_filter::DROPS_ALL));
             Ok(Step::Dunno)
         }
         DnsStatus::NullMx => {
@@ -222,6 +225,9 @@ mod tests {
         let script = Script::default().dns("d.example", &["MX POLICY"]);
         let values = [("smtpd_sender_restrictions", "reject_unknown_sender_domain")];
         let decision = Bench::new(&values, script).sender("a@d.example").rcpt();
-        assert_eq!(log(&decision), ["warning: d.example: MX or address lookup error: d.example says POLICY"]);
+        assert_eq!(
+            log(&decision),
+            ["warning: d.example: MX or address lookup error: DNS reply filter drops all results"]
+        );
     }
 }

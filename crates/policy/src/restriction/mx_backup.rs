@@ -102,15 +102,6 @@ fn addresses_of(context: &mut Context<'_, '_>, host: &str) -> Result<Result<Vec<
     }
 }
 
-/// Why a host has no address, in the resolver's words.
-fn why_no_address(answer: &DnsAnswer) -> &'static str {
-    match answer.status {
-        DnsStatus::NotFound if answer.reason.contains("no data record") => "No address associated with hostname",
-        DnsStatus::NotFound | DnsStatus::NullMx => "Name or service not known",
-        _ => "Temporary failure in name resolution",
-    }
-}
-
 /// Is one of these hosts this system, by name or address?
 fn names_us(context: &mut Context<'_, '_>, hosts: &[Arc<str>], failure: &mut Option<String>) -> Result<bool, Stop> {
     for host in hosts {
@@ -129,7 +120,7 @@ fn names_us(context: &mut Context<'_, '_>, hosts: &[Arc<str>], failure: &mut Opt
             Ok(found) if found.iter().any(|address| context.plan.routing.is_own_address(*address)) => return Ok(true),
             Ok(_) => {}
             Err(answer) => {
-                let why = why_no_address(&answer);
+                let why = answer.why_no_address();
                 failure.get_or_insert_with(|| format!("Unable to look up mail exchanger host {host}: {why}"));
             }
         }
@@ -151,7 +142,7 @@ fn all_in_networks(
         let addresses = match addresses_of(context, host)? {
             Ok(addresses) => addresses,
             Err(answer) => {
-                let why = why_no_address(&answer);
+                let why = answer.why_no_address();
                 failure.get_or_insert_with(|| format!("Unable to look up host {host} as mail exchanger: {why}"));
                 return Ok(false);
             }

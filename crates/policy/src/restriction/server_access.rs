@@ -192,7 +192,7 @@ fn exchangers(context: &mut Context<'_, '_>, domain: &str, subject: Subject) -> 
         }
         DnsStatus::NotFound => Ok(vec![domain.into()]),
         DnsStatus::NullMx => Ok(Vec::new()),
-        _ => no_servers(context, subject, Servers::Mx, answer.short_reason()),
+        _ => no_servers(context, Servers::Mx, (domain, subject), answer.short_reason()),
     }
 }
 
@@ -210,7 +210,8 @@ fn name_servers(context: &mut Context<'_, '_>, domain: &str, subject: Subject) -
                 return Ok(hosts.collect());
             }
             (DnsStatus::NotFound, Some((_, rest))) if !rest.is_empty() => name = rest,
-            _ => return no_servers(context, subject, Servers::Ns, answer.short_reason()),
+            (DnsStatus::NotFound, _) => return no_servers(context, Servers::Ns, ("", subject), answer.short_reason()),
+            _ => return no_servers(context, Servers::Ns, (name, subject), answer.short_reason()),
         }
     }
 }
@@ -218,13 +219,23 @@ fn name_servers(context: &mut Context<'_, '_>, domain: &str, subject: Subject) -
 /// Without servers there is nothing to judge: fail open, but say so.
 fn no_servers(
     context: &mut Context<'_, '_>,
-    subject: Subject,
     servers: Servers,
+    (domain, subject): (&str, Subject),
     why: &str,
 ) -> Result<Vec<Arc<str>>, Suspend> {
-    let (word, name) = (word(servers), context.subject_name(subject)?);
+    // As in Postfix the whole is named when hardly anything is left of the domain.
+    let name = if domain.len() > 1 { domain.to_owned() } else { bare_name(context, subject)? };
+    let word = word(servers);
     context.warning(format!("Unable to look up {word} host for {name}: {why}"));
     Ok(Vec::new())
+}
+
+/// What a check is about, without a client's address.
+fn bare_name(context: &mut Context<'_, '_>, subject: Subject) -> Result<String, Suspend> {
+    match subject {
+        Subject::Client => Ok(context.peer_name()?.name.to_string()),
+        _ => context.subject_name(subject),
+    }
 }
 
 fn host_addresses(
@@ -240,9 +251,9 @@ fn host_addresses(
     match context.addresses(without_final_dot(host))? {
         Ok(addresses) => Ok(addresses),
         Err(answer) => {
-            let (word, class, name) = (word(servers), subject.class(), context.subject_name(subject)?);
-            context
-                .warning(format!("Unable to look up {word} host {host} for {class} {name}: {}", answer.short_reason()));
+            let (word, class, name) = (word(servers), subject.class(), bare_name(context, subject)?);
+            let why = answer.why_no_address();
+            context.warning(format!("Unable to look up {word} host {host} for {class} {name}: {why}"));
             Ok(Vec::new())
         }
     }
@@ -319,12 +330,29 @@ mod tests {
             (
                 "mx",
                 "nohost.example",
-                "warning: Unable to look up MX host lost.example for Helo command nohost.example: Host not found",
+                "warning: Unable to look up MX host lost.example for Helo command nohost.example: Name or service not \
+                 known",
             ),
         ] {
             let list = format!("check_helo_{kind}_access hash:/t");
             let decision = Bench::new(&[("smtpd_helo_restrictions", &list)], script()).helo(name).rcpt();
             assert_eq!(log(&decision), [line]);
+        }
+    }
+
+    #[test]
+    fn warnings_name_what_was_asked_for() {
+        for (list, sender, line) in [
+            ("check_sender_mx_access", "x@temp.example", "MX host for temp.example: temp.example says SERVFAIL"),
+            ("check_sender_ns_access", "x@a.temp.example", "NS host for temp.example: temp.example says SERVFAIL"),
+            ("check_sender_ns_access", "x@a.nosuch", "NS host for x@a.nosuch: Host not found"),
+            ("check_sender_ns_access", "x@t", "NS host for x@t: t says SERVFAIL"),
+            ("check_client_ns_access", "", "NS host for client.example.net: Host not found"),
+        ] {
+            let list = format!("{list} hash:/t");
+            let values = [("smtpd_sender_restrictions", list.as_str())];
+            let decision = Bench::new(&values, script().dns("t", &["SERVFAIL"])).sender(sender).rcpt();
+            assert_eq!(log(&decision), [format!("warning: Unable to look up {line}")]);
         }
     }
 

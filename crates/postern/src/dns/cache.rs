@@ -59,7 +59,7 @@ mod tests {
     use policy::DnsStatus;
 
     fn answer(text: &str) -> Arc<DnsAnswer> {
-        Arc::new(DnsAnswer { status: DnsStatus::NotFound, records: Vec::new(), reason: text.into() })
+        Arc::new(DnsAnswer::failed(DnsStatus::NotFound, text))
     }
 
     #[test]

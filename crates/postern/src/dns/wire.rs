@@ -33,18 +33,6 @@ fn wire_type(rtype: RecordType) -> Wire {
     }
 }
 
-/// The word that Postfix's texts use for a type.
-pub fn type_name(rtype: RecordType) -> &'static str {
-    match rtype {
-        RecordType::A => "A",
-        RecordType::Aaaa => "AAAA",
-        RecordType::Mx => "MX",
-        RecordType::Ns => "NS",
-        RecordType::Txt => "TXT",
-        RecordType::Ptr => "PTR",
-    }
-}
-
 /// Encode a question with recursion desired and an EDNS size of 1232; `None` when the name can't be asked for.
 pub fn encode(id: u16, name: &str, rtype: RecordType) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(name.len() + 34);
@@ -67,12 +55,12 @@ pub fn encode(id: u16, name: &str, rtype: RecordType) -> Option<Vec<u8>> {
 
 /// Postfix's text for a failed look-up (`dns_strerror` and its frame).
 pub fn failure_text(name: &str, rtype: RecordType, what: &str) -> String {
-    format!("Host or domain name not found. Name service error for name={name} type={}: {what}", type_name(rtype))
+    format!("Host or domain name not found. Name service error for name={name} type={}: {what}", rtype.word())
 }
 
 /// An answer without records.
 pub fn failure(name: &str, rtype: RecordType, status: DnsStatus, what: &str) -> DnsAnswer {
-    DnsAnswer { status, records: Vec::new(), reason: failure_text(name, rtype, what) }
+    DnsAnswer::failed(status, failure_text(name, rtype, what))
 }
 
 /// Could nobody tell? (SERVFAIL, time-out.)
@@ -155,7 +143,7 @@ fn grade(message: &Message, name: &str, asked: &str, rtype: RecordType) -> Reply
         owner = target;
         ttl = ttl.min(alias_ttl);
     }
-    let mut records = Vec::new();
+    let (mut records, mut ttls) = (Vec::new(), Vec::new());
     let mut malformed = false;
     for r in message.answers.iter().filter(|r| text(&r.name) == owner).take(RECORD_LIMIT) {
         let record = match (&r.data, rtype) {
@@ -181,6 +169,7 @@ fn grade(message: &Message, name: &str, asked: &str, rtype: RecordType) -> Reply
         }
         ttl = ttl.min(r.ttl);
         records.push(record);
+        ttls.push(r.ttl);
     }
     if let Some(DnsRecord::Mx(_, _)) = records.iter().find(|r| matches!(r, DnsRecord::Mx(_, host) if host.is_empty())) {
         let what = "Domain does not accept mail (nullMX)";
@@ -189,13 +178,14 @@ fn grade(message: &Message, name: &str, asked: &str, rtype: RecordType) -> Reply
         return Reply::Answer(answer, ttl);
     }
     if !records.is_empty() {
-        return Reply::Answer(DnsAnswer { status: DnsStatus::Ok, records, reason: String::new() }, ttl);
+        let owner = (owner != asked).then(|| owner.into());
+        return Reply::Answer(DnsAnswer { owner, ..DnsAnswer::found(records, ttls) }, ttl);
     }
     if malformed {
         let mut answer = failure(asked, rtype, DnsStatus::Invalid, "");
         answer.reason = format!(
             "Name service error for name={asked} type={}: Malformed or unexpected name server reply",
-            type_name(rtype)
+            rtype.word()
         );
         return Reply::Answer(answer, 0);
     }

@@ -85,8 +85,7 @@ impl Zone {
 
     /// The answer, graded as the resolver grades it.
     pub fn query(&self, rtype: RecordType, name: &str) -> DnsAnswer {
-        let failure =
-            |status, what: &str| DnsAnswer { status, records: Vec::new(), reason: failure_text(name, rtype, what) };
+        let failure = |status, what: &str| DnsAnswer::failed(status, failure_text(name, rtype, what));
         let no_data = || failure(DnsStatus::NotFound, "Host found but no data record of requested type");
         let wildcard = || name.split_once('.').and_then(|(_, parent)| self.names.get(&format!("*.{parent}")));
         let Some(types) = self.names.get(name).or_else(wildcard) else {
@@ -104,14 +103,14 @@ impl Zone {
             Some(Entry::Trouble) => failure(DnsStatus::Retry, "Host not found, try again"),
             Some(Entry::Record(DnsRecord::Mx(_, host))) if host.is_empty() => {
                 let reason = format!("Domain {name} does not accept mail (nullMX)");
-                DnsAnswer { status: DnsStatus::NullMx, records: Vec::new(), reason }
+                DnsAnswer::failed(DnsStatus::NullMx, reason)
             }
             Some(Entry::Record(_)) => {
                 let records = entries.iter().filter_map(|entry| match entry {
                     Entry::Record(record) => Some(record.clone()),
                     _ => None,
                 });
-                DnsAnswer { status: DnsStatus::Ok, records: records.collect(), reason: String::new() }
+                DnsAnswer::found(records.collect(), vec![300; entries.len()])
             }
         }
     }
