@@ -4,6 +4,8 @@
 
 mod attributes;
 mod expansion;
+#[allow(dead_code, reason = "its users come next")]
+mod pool;
 mod query;
 #[cfg(feature = "sqlite")]
 mod sqlite;
