@@ -8,6 +8,7 @@ pub mod dns;
 pub mod peer;
 pub mod ports;
 pub mod program;
+pub mod random;
 pub mod tools;
 
 pub use dialog::Dialog;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use testkit::conformance::{Peer, Recording, Scenario, Tools, compare, run as run_scenario};
+use testkit::conformance::{Awaited, Peer, Recording, Scenario, Tools, compare, run as run_scenario};
 use testkit::peer::glob;
 
 use crate::project::{self, number, value};
@@ -52,6 +52,9 @@ struct Report {
 
 /// Runs the scenarios that the arguments choose.
 pub fn run(args: &[String]) -> Result<bool, String> {
+    if args.iter().any(|a| a == "--random") {
+        return crate::random::run(args);
+    }
     let options = options(args)?;
     let (passed, failed) = check(&options, None)?;
     Ok(failed == 0 && passed > 0)
@@ -177,7 +180,7 @@ fn judge(path: &Path, scenario: &Scenario, tools: &Tools) -> Verdict {
         Ok(text) => Recording::parse(&text),
         Err(error) => return Verdict::Failed("golden".into(), format!("{error}\n")),
     };
-    match run_scenario(scenario, tools, golden.recipients()) {
+    match run_scenario(scenario, tools, Awaited::Recipients(golden.recipients())) {
         Ok(got) => match compare(&golden, &got) {
             (sections, _) if sections.is_empty() => Verdict::Passed,
             (sections, text) => Verdict::Failed(sections.join(" "), text),

@@ -4,6 +4,7 @@ mod bench;
 mod conformance;
 mod install;
 mod project;
+mod random;
 mod test;
 
 use std::process::ExitCode;
@@ -16,6 +17,11 @@ cargo xtask conformance   the program against what Postfix 3.12 did
     --postern PATH        this program (else target/release/postern, built first)
     --postfix             the installed Postfix in place of postern (as root): checks the runner itself
     --jobs N (6)          scenarios at a time             --lines N (24)  lines of difference shown for each
+cargo xtask conformance --random N
+                          N random scenarios on the installed Postfix and on postern, side by side (as root)
+    --seed S (1)          the same seed gives the same scenarios
+    --first N (0)         begin with this one             --keep DIR      write down those that differ, made small
+    --jobs N (8)          --postern PATH                  --lines N (24)
 cargo xtask bench         postern beside the installed Postfix and smtp-sink (as root; else postern alone)
     --cells A,B           of reject, accept, idle, dns30, start
     --rounds N (3)        --quick  one short round        --postern PATH

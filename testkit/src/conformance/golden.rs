@@ -34,6 +34,11 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// Of a run that came to nothing.
+    pub fn failed(note: String) -> Self {
+        Self { note, ..Self::default() }
+    }
+
     /// The lines of a section.
     pub fn get(&self, section: Section) -> &[String] {
         &self.sections[section as usize]

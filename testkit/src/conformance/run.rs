@@ -112,8 +112,36 @@ impl Servers {
     }
 }
 
-/// Runs a scenario; `expected` is the number of recipients whose mail is waited for.
-pub fn run(scenario: &Scenario, tools: &Tools, expected: usize) -> io::Result<Recording> {
+/// How much mail is waited for after the sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// Mail for so many recipients.
+    Recipients(usize),
+    /// None for this long, when it is not known how much there will be.
+    Quiet(Duration),
+}
+
+impl Awaited {
+    fn wait(self, servers: &Servers) {
+        match self {
+            Self::Recipients(expected) => {
+                wait_until(Duration::from_secs(10), || servers.recipients() >= expected);
+            }
+            Self::Quiet(time) => {
+                let (mut seen, mut since) = (servers.recipients(), Instant::now());
+                wait_until(Duration::from_secs(10), || {
+                    if servers.recipients() != seen {
+                        (seen, since) = (servers.recipients(), Instant::now());
+                    }
+                    since.elapsed() > time
+                });
+            }
+        }
+    }
+}
+
+/// Runs a scenario and waits for the mail.
+pub fn run(scenario: &Scenario, tools: &Tools, awaited: Awaited) -> io::Result<Recording> {
     let place = Place::new(scenario)?;
     let deadline = Instant::now() + LIMIT;
     write_files(scenario, &place, tools)?;
@@ -136,7 +164,7 @@ pub fn run(scenario: &Scenario, tools: &Tools, expected: usize) -> io::Result<Re
         recording.note = place.restore(&format!("{error}\n{}", log_text(&place)));
     }
     hold_sessions(scenario, &place, tools, deadline, &mut recording)?;
-    wait_until(Duration::from_secs(10), || servers.recipients() >= expected);
+    awaited.wait(&servers);
     std::thread::sleep(Duration::from_millis(150));
     let log = place.restore(&log_text(&place));
     program.stop(Duration::from_secs(3));

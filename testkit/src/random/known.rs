@@ -1,0 +1,116 @@
+//! What is known to differ, and therefore is not generated or not compared. Everything else must be the same.
+//!
+//! The installed Postfix may be 3.7, where postern is 3.12: those differences stand in
+//! `tests/conformance/postfix-3.7-differences.txt`, postern's own in `docs/differences.md`.
+
+use std::sync::LazyLock;
+
+use regex_lite::Regex;
+
+use crate::conformance::{Recording, Section};
+
+/// A known difference.
+#[derive(Debug)]
+pub struct Known {
+    /// What is done about it.
+    pub treatment: Treatment,
+    /// Where it is written: the row's first column or the scenario's name.
+    pub documented: &'static str,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// What is done about a known difference.
+#[derive(Debug)]
+pub enum Treatment {
+    /// The restriction of this name is not generated.
+    Avoid(&'static str),
+    /// Lines of this section that match are not compared.
+    Leave(Section, &'static str),
+    /// In lines of this section, what matches is replaced before comparing.
+    Replace(Section, &'static str, &'static str),
+}
+
+impl Known {
+    /// Is this restriction not generated because of it?
+    pub fn avoids(&self, name: &str) -> bool {
+        matches!(self.treatment, Treatment::Avoid(avoided) if avoided == name)
+    }
+}
+
+use Treatment::{Avoid, Leave, Replace};
+
+/// All of them.
+pub const KNOWN: &[Known] = &[
+    Known {
+        treatment: Avoid("reject_unverified_sender"),
+        documented: "docs/differences.md: TLS, Milters, address verification, …",
+        reason: "postern does not start with it yet",
+    },
+    Known {
+        treatment: Avoid("reject_unverified_recipient"),
+        documented: "docs/differences.md: TLS, Milters, address verification, …",
+        reason: "postern does not start with it yet",
+    },
+    Known {
+        treatment: Leave(Section::Helper, r"^  (compatibility_level|mail_version|tls_sni)="),
+        documented: "postfix-3.7-differences.txt: policy-attributes",
+        reason: "attributes of policy requests since 3.8 and 3.12",
+    },
+    Known {
+        treatment: Replace(
+            Section::Log,
+            r"^(smtpd: )(?:QID|NOQUEUE): ((?:lost connection|timeout|too many errors) after )",
+            "$1$2",
+        ),
+        documented: "postfix-3.7-differences.txt: proto-error-limits",
+        reason: "abnormal ends are logged with queue id or NOQUEUE since 3.10",
+    },
+];
+
+/// The lines of mail, of delivery reports only the envelope: their texts carry queue ids and times everywhere.
+fn without_reports(lines: &[String]) -> Vec<String> {
+    let mut out = Vec::new();
+    for message in lines.chunk_by(|_, next| next != "-- message") {
+        let report = message.iter().any(|l| l.starts_with("  Content-Type: multipart/report;"));
+        out.extend(message.iter().filter(|l| !(report && l.starts_with("  "))).cloned());
+    }
+    out
+}
+
+/// The recording without what is known to differ.
+pub fn without_known(recording: &Recording) -> Recording {
+    static PATTERNS: LazyLock<Vec<(Section, Regex, Option<&str>)>> = LazyLock::new(|| {
+        let compiled = |known: &Known| match known.treatment {
+            Avoid(_) => None,
+            Leave(section, pattern) => Some((section, pattern, None)),
+            Replace(section, pattern, with) => Some((section, pattern, Some(with))),
+        };
+        let regex = |pattern| Regex::new(pattern).expect("a pattern of our own");
+        KNOWN.iter().filter_map(compiled).map(|(s, pattern, with)| (s, regex(pattern), with)).collect()
+    });
+    let mut out = recording.clone();
+    *out.get_mut(Section::Mail) = without_reports(recording.get(Section::Mail));
+    for (section, pattern, with) in PATTERNS.iter() {
+        let lines = out.get_mut(*section);
+        match with {
+            None => lines.retain(|line| !pattern.is_match(line)),
+            Some(with) => lines.iter_mut().for_each(|line| *line = pattern.replace(line, *with).into_owned()),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_differences_are_taken_out() {
+        let text = "%% replies\nS: 250 Ok\n%% log\nsmtpd: NOQUEUE: lost connection after RCPT from x\n\
+            smtpd: NOQUEUE: reject: y\n%% mail\n-- message\nMAIL FROM:<>\n  Content-Type: multipart/report; x\n-- message\nMAIL FROM:<a>\n  b\n%% helper\npolicy request\n  mail_version=VERSION\n  sender=a\n";
+        let want = "%% replies\nS: 250 Ok\n%% log\nsmtpd: lost connection after RCPT from x\n\
+            smtpd: NOQUEUE: reject: y\n%% mail\n-- message\nMAIL FROM:<>\n-- message\nMAIL FROM:<a>\n  b\n%% helper\npolicy request\n  sender=a\n";
+        assert_eq!(without_known(&Recording::parse(text)).to_string(), want);
+    }
+}
