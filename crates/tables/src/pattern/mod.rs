@@ -2,6 +2,7 @@
 //! cidr_table(5)).
 
 mod cidr;
+mod filter;
 mod pcre;
 mod posix;
 mod program;

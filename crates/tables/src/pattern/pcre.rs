@@ -1,5 +1,6 @@
 //! `pcre:` tables (pcre_table(5)): Perl-compatible expressions by PCRE2.
 
+use super::filter::Needs;
 use super::program::{Engine, Flag, Key};
 use pcre2::bytes::{Regex, RegexBuilder};
 use std::ops::Range;
@@ -33,6 +34,12 @@ impl Default for Flags {
     }
 }
 
+impl Flags {
+    fn need_wrapping(&self) -> bool {
+        self.anchored || self.ungreedy || self.dollar_end_only
+    }
+}
+
 impl Engine for Pcre {
     const NAME: &'static str = "pcre";
     const UNCLOSED: &'static str = "ignoring this rule";
@@ -57,11 +64,16 @@ impl Engine for Pcre {
 
     fn compile(expression: &str, flags: &Flags) -> Result<Self, String> {
         let plain = build(expression, flags)?;
-        if !(flags.anchored || flags.ungreedy || flags.dollar_end_only) {
+        if !flags.need_wrapping() {
             return Ok(Self(plain));
         }
         // The builder has no such options; the expression is known to be good by itself, so it can be wrapped.
         build(&wrapped(expression, flags), flags).map(Self)
+    }
+
+    fn needs(expression: &str, flags: &Flags) -> Needs {
+        let wrapping = flags.need_wrapping().then(|| wrapped(expression, flags));
+        Needs::perl(wrapping.as_deref().unwrap_or(expression), flags.extended)
     }
 
     fn groups(&self) -> usize {

@@ -1,13 +1,15 @@
 //! The rules of a regexp or pcre table, compiled, and how they are run.
 
 use super::Source;
+use super::filter::{Filter, Found, Needs};
 use super::rule::{self, Pattern, Rule};
 use super::template::{Bad, Part, Template};
 use crate::lines::{Warnings, printable};
 use crate::open::{OpenFailure, OpenOptions, Opened};
 use crate::spec::TableSpec;
 use crate::{Log, LookupError, Table};
-use std::ffi::{CStr, CString};
+use std::cell::Cell;
+use std::ffi::CStr;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -45,6 +47,8 @@ pub(super) trait Engine: Sized + Send + Sync + 'static {
     fn toggle(flags: &mut Self::Flags, letter: u8) -> Flag;
     /// Compile; the error is Postfix's text after `line N: `.
     fn compile(expression: &str, flags: &Self::Flags) -> Result<Self, String>;
+    /// What a key must contain for a good expression to match.
+    fn needs(expression: &str, flags: &Self::Flags) -> Needs;
     /// How many groups the expression has.
     fn groups(&self) -> usize;
     /// Does it match? The error is the engine's text.
@@ -55,6 +59,8 @@ pub(super) trait Engine: Sized + Send + Sync + 'static {
 
 struct Step<E> {
     line: u32,
+    /// The `if` around it.
+    within: Option<u32>,
     negated: bool,
     engine: E,
     action: Action,
@@ -69,6 +75,8 @@ enum Action {
 /// A table of rules.
 struct Program<E> {
     steps: Vec<Step<E>>,
+    /// Leaves out steps that can't match, in a large table.
+    filter: Option<Filter>,
     spec: Box<str>,
     name: Box<str>,
     log: Option<Log>,
@@ -77,16 +85,26 @@ struct Program<E> {
 /// Open a regexp or pcre table.
 pub(super) fn open<E: Engine>(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened, OpenFailure> {
     let mut source = Source::open(spec, options)?;
-    let mut compiler = Compiler::<E> { steps: Vec::new(), open: Vec::new() };
-    source.each_line(|line, text, warnings| compiler.line(line, text, warnings))?;
-    let steps = compiler.finish(&mut source.warnings);
-    let name = source.warnings.file().as_ref().into();
-    let table = Program { steps, spec: spec.spec.into(), name, log: options.log.clone() };
+    let table = program::<E>(spec, options, &mut source)?;
     Ok(Opened { table: Arc::new(table), warnings: source.warnings.finish(), files: source.files })
+}
+
+fn program<E: Engine>(
+    spec: &TableSpec<'_>,
+    options: &OpenOptions,
+    source: &mut Source,
+) -> Result<Program<E>, OpenFailure> {
+    let mut compiler = Compiler::<E> { steps: Vec::new(), needs: Vec::new(), open: Vec::new() };
+    source.each_line(|line, text, warnings| compiler.line(line, text, warnings))?;
+    let (steps, needs) = compiler.finish(&mut source.warnings);
+    let name = source.warnings.file().as_ref().into();
+    Ok(Program { steps, filter: Filter::new(&needs), spec: spec.spec.into(), name, log: options.log.clone() })
 }
 
 struct Compiler<E> {
     steps: Vec<Step<E>>,
+    /// What each step needs to match.
+    needs: Vec<Needs>,
     /// The steps of the `if`s that wait for their endif.
     open: Vec<usize>,
 }
@@ -127,8 +145,7 @@ impl<E: Engine> Compiler<E> {
                 warn::<E>(warnings, line, &text);
             }
             Ok(engine) => {
-                let action = Action::Result(template);
-                self.steps.push(Step { line, negated: pattern.negated, engine, action });
+                self.push(line, pattern, &flags, engine, Action::Result(template));
             }
             Err(text) => warn::<E>(warnings, line, &text),
         }
@@ -142,11 +159,19 @@ impl<E: Engine> Compiler<E> {
         }
         match E::compile(pattern.expression, &flags) {
             Ok(engine) => {
-                self.open.push(self.steps.len());
-                self.steps.push(Step { line, negated: pattern.negated, engine, action: Action::If(usize::MAX) });
+                let at = self.steps.len();
+                self.push(line, pattern, &flags, engine, Action::If(usize::MAX));
+                self.open.push(at);
             }
             Err(text) => warn::<E>(warnings, line, &text),
         }
+    }
+
+    fn push(&mut self, line: u32, pattern: &Pattern<'_>, flags: &E::Flags, engine: E, action: Action) {
+        // A rule with `!` must be tried: what doesn't match holds, but not what fails.
+        self.needs.push(if pattern.negated { Needs::default() } else { E::needs(pattern.expression, flags) });
+        let within = self.open.last().and_then(|&at| u32::try_from(at).ok());
+        self.steps.push(Step { line, within, negated: pattern.negated, engine, action });
     }
 
     fn end_if(&mut self, line: u32, extra: &str, warnings: &mut Warnings) {
@@ -160,13 +185,13 @@ impl<E: Engine> Compiler<E> {
     }
 
     /// An `if` without its endif reaches to the end.
-    fn finish(mut self, warnings: &mut Warnings) -> Vec<Step<E>> {
+    fn finish(mut self, warnings: &mut Warnings) -> (Vec<Step<E>>, Vec<Needs>) {
         for &start in self.open.iter().rev() {
             let line = self.steps[start].line;
             warn::<E>(warnings, line, "IF has no matching ENDIF");
         }
         self.steps.shrink_to_fit();
-        self.steps
+        (self.steps, self.needs)
     }
 }
 
@@ -246,22 +271,83 @@ impl<E: Engine> Program<E> {
     }
 }
 
-impl<E: Engine> Table for Program<E> {
-    fn get(&self, key: &str) -> Result<Option<Arc<str>>, LookupError> {
-        // What follows a NUL can't be seen by C; no key of ours has one.
-        let text = key.split('\0').next().unwrap_or_default();
-        let Ok(c) = CString::new(text) else { return Ok(None) };
-        let key = Key { text: text.as_bytes(), c: &c };
+impl<E: Engine> Program<E> {
+    /// The step to try next, from `at` on.
+    fn next(&self, mut at: usize, found: &Found) -> Option<usize> {
+        let Some(filter) = &self.filter else { return (at < self.steps.len()).then_some(at) };
+        loop {
+            let next = filter.next(at, found)?;
+            match self.left_out(at, next) {
+                Some(end) => at = end,
+                None => return Some(next),
+            }
+        }
+    }
+
+    /// The end of the outermost `if` around a step that is at or behind `at`: the filter has left it out, so it doesn't hold.
+    fn left_out(&self, at: usize, step: usize) -> Option<usize> {
+        let around = |step: usize| self.steps.get(step)?.within.map(|within| within as usize);
+        let ifs = std::iter::successors(around(step), |&step| around(step));
+        match self.steps[ifs.take_while(|&step| step >= at).last()?].action {
+            Action::If(end) => Some(end),
+            Action::Result(_) => None,
+        }
+    }
+
+    fn run(&self, key: &Key<'_>, found: &Found) -> Result<Option<Arc<str>>, LookupError> {
         let mut at = 0;
-        while let Some(step) = self.steps.get(at) {
-            let holds = self.holds(step, &key);
+        while let Some(next) = self.next(at, found) {
+            let Some(step) = self.steps.get(next) else { break };
+            let holds = self.holds(step, key);
             at = match &step.action {
                 Action::If(end) if !holds => *end,
-                Action::Result(template) if holds => return self.result(step, template, &key),
-                _ => at + 1,
+                Action::Result(template) if holds => return self.result(step, template, key),
+                _ => next + 1,
             };
         }
         Ok(None)
+    }
+}
+
+/// Memory of a look-up, kept for the next one of the thread.
+#[derive(Default)]
+struct Scratch {
+    /// The key with a NUL behind it.
+    key: Vec<u8>,
+    /// The key in small letters.
+    small: Vec<u8>,
+    found: Found,
+}
+
+thread_local! {
+    static SCRATCH: Cell<Scratch> = Cell::default();
+}
+
+/// Memory for a longer key is not kept.
+const KEPT: usize = 64 << 10;
+
+impl<E: Engine> Table for Program<E> {
+    fn get(&self, key: &str) -> Result<Option<Arc<str>>, LookupError> {
+        // What follows a NUL can't be seen by C; no key of ours has one.
+        let text = key.as_bytes();
+        let text = &text[..memchr::memchr(0, text).unwrap_or(text.len())];
+        let mut scratch = SCRATCH.take();
+        if let Some(filter) = &self.filter {
+            scratch.small.clear();
+            scratch.small.extend(text.iter().map(u8::to_ascii_lowercase));
+            filter.search(&scratch.small, &mut scratch.found);
+        }
+        scratch.key.clear();
+        scratch.key.extend_from_slice(text);
+        scratch.key.push(0);
+        let result = match CStr::from_bytes_with_nul(&scratch.key) {
+            Ok(c) => self.run(&Key { text, c }, &scratch.found),
+            Err(_) => Ok(None),
+        };
+        if scratch.key.capacity() <= KEPT {
+            SCRATCH.set(scratch);
+        }
+        result
     }
 
     fn is_pattern(&self) -> bool {
@@ -272,3 +358,7 @@ impl<E: Engine> Table for Program<E> {
 #[cfg(test)]
 #[path = "program_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "filter/agreement_tests.rs"]
+mod agreement;

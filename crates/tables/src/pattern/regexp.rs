@@ -1,5 +1,6 @@
 //! `regexp:` tables (regexp_table(5)): POSIX expressions by the C library.
 
+use super::filter::Needs;
 use super::posix::{REG_EXTENDED, REG_ICASE, REG_NEWLINE, Regex};
 use super::program::{Engine, Flag, Key};
 use std::ffi::CString;
@@ -36,6 +37,10 @@ impl Engine for Posix {
     fn compile(expression: &str, flags: &Flags) -> Result<Self, String> {
         let expression = CString::new(expression).map_err(|error| error.to_string())?;
         Regex::new(&expression, flags.0).map(Self)
+    }
+
+    fn needs(expression: &str, flags: &Flags) -> Needs {
+        Needs::posix(expression, flags.0 & REG_EXTENDED != 0)
     }
 
     fn groups(&self) -> usize {
