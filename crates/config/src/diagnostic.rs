@@ -10,12 +10,16 @@ pub struct Span {
     pub file: Arc<str>,
     /// First line, from 1; 0 when the whole file is meant.
     pub line: u32,
+    /// First column, from 1; 0 when the whole line is meant.
+    pub column: u32,
+    /// How many characters from there.
+    pub width: u32,
 }
 
 impl Span {
-    /// A place in a file.
+    /// A line of a file.
     pub fn new(file: impl Into<Arc<str>>, line: u32) -> Self {
-        Self { file: file.into(), line }
+        Self { file: file.into(), line, column: 0, width: 0 }
     }
 }
 

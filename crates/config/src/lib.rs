@@ -14,6 +14,7 @@ mod master_cf;
 mod match_list;
 mod names;
 mod parameters;
+mod places;
 pub mod postconf;
 pub mod registry;
 mod table_ref;
@@ -22,8 +23,9 @@ pub mod value;
 
 pub use diagnostic::{Diagnostic, Severity, Span};
 pub use host::HostFacts;
-pub use main_cf::{Definition, MainCf};
+pub use main_cf::{Definition, Joint, MainCf};
 pub use master_cf::{MasterCf, Override, Service, ServiceType, Wakeup};
 pub use match_list::{MatchElement, MatchList, Pattern};
 pub use parameters::Parameters;
+pub use places::Places;
 pub use table_ref::TableRef;

@@ -7,6 +7,8 @@ pub(crate) struct LogicalLine {
     pub(crate) line: u32,
     /// Index (from 0) one past the last physical line that holds text of this one.
     pub(crate) end: usize,
+    /// Where each physical line begins in the text, and its number.
+    pub(crate) joints: Vec<(usize, u32)>,
     /// The joined text, without line ends; blanks at the joints are kept.
     pub(crate) text: String,
 }
@@ -19,14 +21,17 @@ pub(crate) fn logical_lines(text: &str) -> Vec<LogicalLine> {
         if trimmed.is_empty() || trimmed.starts_with('#') {
             continue;
         }
+        let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
         match lines.last_mut() {
             Some(last) if physical.starts_with(is_space) => {
+                last.joints.push((last.text.len(), number));
                 last.text.push_str(physical);
                 last.end = index + 1;
             }
             _ => lines.push(LogicalLine {
-                line: u32::try_from(index + 1).unwrap_or(u32::MAX),
+                line: number,
                 end: index + 1,
+                joints: vec![(0, number)],
                 text: physical.to_owned(),
             }),
         }

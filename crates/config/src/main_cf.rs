@@ -14,6 +14,19 @@ pub struct Definition {
     pub value: String,
     /// Where it stands.
     pub span: Span,
+    /// Where the physical lines of the value begin.
+    pub joints: Vec<Joint>,
+}
+
+/// The part of a value that stands on one physical line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Joint {
+    /// Where it begins in the value.
+    pub offset: usize,
+    /// The line's number, from 1.
+    pub line: u32,
+    /// The column where it begins, from 1.
+    pub column: u32,
 }
 
 /// What `main.cf` says. The last definition of a name wins.
@@ -33,7 +46,10 @@ impl MainCf {
         for line in logical_lines(text) {
             let span = Span::new(name.clone(), line.line);
             match parse_definition(&line, &span) {
-                Ok((name, value)) => main.define(Definition { name, value, span }),
+                Ok((name, value)) => {
+                    let joints = joints(&line, &value);
+                    main.define(Definition { name, value, span, joints });
+                }
                 Err(problem) => main.diagnostics.push(problem),
             }
         }
@@ -107,6 +123,25 @@ fn parse_definition(line: &LogicalLine, span: &Span) -> Result<(String, String),
     split_name_value(&line.text).map_err(|problem| {
         problem.at(Some(span.clone())).help("write: name = value (continuation lines start with a blank)")
     })
+}
+
+/// Where the lines of a value begin. The value is the end of the text but for blanks.
+fn joints(line: &LogicalLine, value: &str) -> Vec<Joint> {
+    let text = line.text.as_str();
+    let start = text.rfind(value).filter(|_| !value.is_empty()).unwrap_or(text.len());
+    let end = start + value.len();
+    let ends = line.joints.iter().skip(1).map(|joint| joint.0).chain([text.len()]);
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    line.joints
+        .iter()
+        .zip(ends)
+        .filter(|((from, _), to)| *to > start && *from < end)
+        .map(|(&(from, line), _)| {
+            let first = from.max(start);
+            let column = text[from..first].chars().count() + 1;
+            Joint { offset: first - start, line, column: number(column) }
+        })
+        .collect()
 }
 
 /// Splits `name = value`; the name is one word, both are trimmed.

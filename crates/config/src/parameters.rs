@@ -10,6 +10,7 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::expand::{self, MacroError};
 use crate::host::HostFacts;
 use crate::main_cf::MainCf;
+use crate::places::Places;
 use crate::registry::{self, Kind};
 use crate::value;
 
@@ -128,6 +129,15 @@ impl Parameters {
         match self.inner.overrides.get(name) {
             Some((_, span)) => Some(span.clone()),
             None => self.inner.main.get(name).map(|definition| definition.span.clone()),
+        }
+    }
+
+    /// Where the words of its value are.
+    pub fn places(&self, name: &str) -> Places<'_> {
+        match (self.inner.overrides.get(name), self.inner.main.get(name)) {
+            (Some((_, span)), _) => Places::whole(Some(span.clone())),
+            (None, Some(definition)) => Places::of(definition),
+            (None, None) => Places::default(),
         }
     }
 

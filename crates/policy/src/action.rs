@@ -7,6 +7,7 @@ use crate::refusal::{Refusal, Status};
 use crate::restriction::{List, Origin, Words, parse};
 use crate::step::{Guard, Permit, Step};
 use crate::subject::Subject;
+use config::Places;
 use smtp::server::Moment;
 use std::sync::Arc;
 
@@ -225,7 +226,8 @@ impl Action<'_> {
             context.warning("define a restriction class and specify its name instead.");
             return Ok(Step::Abort(Refusal::server_error()));
         }
-        let mut words = Words { classes: &context.plan.class_names, tables: None, services: None, span: None };
+        let mut words =
+            Words { classes: &context.plan.class_names, tables: None, services: None, places: Places::default() };
         let items = parse(self.value, &mut words);
         if items.is_empty() {
             context.warning(format!("access table {table} entry {} has empty value", self.value));

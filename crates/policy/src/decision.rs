@@ -1,5 +1,7 @@
 //! What an evaluation comes to: verdict, effects, log entries and trace.
 
+use config::Span;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What one restriction came to.
@@ -9,8 +11,20 @@ pub enum Outcome {
     Dunno,
     /// Stop this list, permit.
     Permit,
-    /// Stop, refuse.
+    /// Accept and drop the message.
+    Discard,
+    /// Stop, refuse. The reply may be that of an earlier deferral.
     Reject(Rejection),
+    /// It would have refused, but only warns.
+    Warned(String),
+    /// Refuse with this reply at the end, if nothing else refuses.
+    DeferIfPermit(String),
+    /// Turn a later permanent refusal into this reply.
+    DeferIfReject(String),
+    /// Go on inside another list.
+    Enter(Arc<str>),
+    /// Close the connection without a reply.
+    HangUp,
 }
 
 /// Drives `notify_classes` and what `warn_if_reject` may soften.
@@ -83,6 +97,12 @@ pub struct TraceStep {
     pub list: Arc<str>,
     /// The restriction as written.
     pub restriction: Arc<str>,
+    /// Where; `None` in a table's value and for what is built in.
+    pub span: Option<Span>,
+    /// In how many lists it is nested (classes, table values).
+    pub depth: usize,
+    /// What was asked for it: a range in [`crate::Ledger::journal`], empty unless that is kept.
+    pub asked: Range<usize>,
     /// What it came to.
     pub outcome: Outcome,
 }

@@ -268,12 +268,12 @@ impl Compiler<'_> {
             classes: &self.classes,
             tables: Some(self.tables),
             services: Some(&mut self.services),
-            span: span.clone(),
+            places: self.settings.places(name),
         };
         let items = parse(text, &mut words);
         for item in &items {
             if let Some(problem) = self.judge_item(name, item) {
-                self.problems.push(problem.at(span.clone()));
+                self.problems.push(problem.at(item.span.clone()));
             }
         }
         self.judge_order(name, &items, span);

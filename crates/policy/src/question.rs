@@ -216,6 +216,8 @@ pub struct Ledger {
     /// Where each question is, once there are too many to go through.
     index: HashMap<Question, usize>,
     pending: Vec<Question>,
+    /// Every question as it was asked, also again; `None`: nobody wants to know.
+    journal: Option<Vec<(Question, Answer)>>,
 }
 
 impl Ledger {
@@ -274,7 +276,23 @@ impl Ledger {
         &self.entries
     }
 
-    /// Forget everything (a new transaction).
+    /// A ledger that also notes every question in the order of asking, for explanations.
+    pub fn with_journal() -> Self {
+        Self { journal: Some(Vec::new()), ..Self::default() }
+    }
+
+    /// What was asked, in order, answers from the ledger included.
+    pub fn journal(&self) -> &[(Question, Answer)] {
+        self.journal.as_deref().unwrap_or_default()
+    }
+
+    fn note(&mut self, question: &Question, answer: &Answer) {
+        if let Some(journal) = &mut self.journal {
+            journal.push((question.clone(), answer.clone()));
+        }
+    }
+
+    /// Forget all answers (a new transaction).
     pub fn clear(&mut self) {
         self.entries.clear();
         self.index.clear();
@@ -293,13 +311,15 @@ pub struct Ask<'a> {
 impl Ask<'_> {
     /// The answer, or [`Suspend`] with the question left pending in the ledger.
     pub fn get(&mut self, question: Question) -> Result<Answer, Suspend> {
-        if let Some(answer) = self.ledger.get(&question) {
-            return Ok(answer.clone());
+        if let Some(answer) = self.ledger.get(&question).cloned() {
+            self.ledger.note(&question, &answer);
+            return Ok(answer);
         }
         if self.ledger.is_full() {
             return Err(Suspend);
         }
         if let Some(answer) = self.world.answer(&question) {
+            self.ledger.note(&question, &answer);
             self.ledger.put(question, answer.clone());
             return Ok(answer);
         }

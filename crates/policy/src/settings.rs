@@ -1,6 +1,6 @@
 //! How the compiled plan reads its parameters: a small trait the program adapts its configuration to.
 
-use config::Span;
+use config::{Places, Span};
 use std::net::IpAddr;
 
 /// The parameters of one service, expanded, with defaults filled in.
@@ -11,6 +11,11 @@ pub trait Settings {
 
     /// Where the value was written; `None` for a built-in default.
     fn origin(&self, name: &str) -> Option<Span>;
+
+    /// Where the words of the value were written.
+    fn places(&self, name: &str) -> Places<'_> {
+        Places::whole(self.origin(name))
+    }
 
     /// The text of a `/file` pattern in a match list; `Err` holds a text for the log.
     fn read_list_file(&self, path: &str) -> Result<String, String>;

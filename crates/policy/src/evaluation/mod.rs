@@ -17,7 +17,7 @@ use crate::facts::Facts;
 use crate::plan::Plan;
 use crate::question::{Ask, Suspend};
 use crate::refusal::Refusal;
-use crate::restriction::{Arg, Item, Kind, List, Origin, Prefix, check_unlisted};
+use crate::restriction::{Arg, Kind, List, Origin, Prefix, check_unlisted};
 use crate::state::PolicyState;
 use crate::step::{Guard, Step};
 use crate::subject::Subject;
@@ -25,6 +25,7 @@ use element::{check_item, ignored_warning, log_permit, mark_checked, unlisted_su
 use phase::{Phase, bad_address, phases};
 use smtp::server::Moment;
 use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::Arc;
 use verdict::no_rejection;
 
@@ -228,6 +229,7 @@ impl Evaluation {
         state: &mut PolicyState,
         ask: &mut Ask<'_>,
     ) -> Result<(), Suspend> {
+        let asked = ask.ledger.journal().len();
         let (mut log, mut effects) = (Vec::new(), Vec::new());
         let subject = if phase == Phase::UnlistedSender { Subject::Sender } else { Subject::Recipient };
         let mut out =
@@ -238,6 +240,8 @@ impl Evaluation {
                 let refused = bad_address(&mut context, phase == Phase::SenderSyntax)?;
                 self.decision.log.append(&mut log);
                 if let Some(rejection) = refused {
+                    let outcome = Outcome::Reject(rejection.clone());
+                    self.trace_builtin("address syntax", asked..ask.ledger.journal().len(), outcome);
                     self.decision.rejection = Some(rejection);
                     self.over = true;
                 }
@@ -246,6 +250,7 @@ impl Evaluation {
             Phase::Settle => {
                 if let Some(refusal) = self.defer_if_permit.take() {
                     self.refuse(plan, refusal, Prefixes::default());
+                    self.trace_rejection("defer_if_permit", asked..asked);
                 }
                 return Ok(());
             }
@@ -257,10 +262,27 @@ impl Evaluation {
         let step = check_unlisted(&mut context, subject)?;
         state.sender_checked |= phase == Phase::UnlistedSender;
         self.decision.log.append(&mut log);
+        let name =
+            if subject == Subject::Sender { "smtpd_reject_unlisted_sender" } else { "smtpd_reject_unlisted_recipient" };
+        let asked = asked..ask.ledger.journal().len();
         if let Step::Reject(refusal) | Step::Abort(refusal) = step {
             self.refuse(plan, refusal, Prefixes::default());
+            self.trace_rejection(name, asked);
+        } else {
+            self.trace_builtin(name, asked, Outcome::Dunno);
         }
         Ok(())
+    }
+
+    /// A step that no list has.
+    fn trace_builtin(&mut self, name: &'static str, asked: Range<usize>, outcome: Outcome) {
+        let step = TraceStep { list: name.into(), restriction: name.into(), span: None, depth: 0, asked, outcome };
+        self.decision.trace.steps.push(step);
+    }
+
+    fn trace_rejection(&mut self, name: &'static str, asked: Range<usize>) {
+        let rejection = self.decision.rejection.clone().unwrap_or_else(no_rejection);
+        self.trace_builtin(name, asked, Outcome::Reject(rejection));
     }
 
     fn context<'a, 'b>(
@@ -322,6 +344,7 @@ impl Evaluation {
             return Ok(());
         }
         let prefixes = self.prefixes();
+        let asked = ask.ledger.journal().len();
         let (mut log, mut effects) = (Vec::new(), Vec::new());
         let mut out =
             Output { log: &mut log, effects: &mut effects, held: state.held, policy_requests: state.policy_requests };
@@ -344,7 +367,16 @@ impl Evaluation {
         state.held |= effects.contains(&Effect::Hold);
         self.decision.effects.append(&mut effects);
         mark_checked(item, prefixes, state);
-        self.apply(step, item, &list.name, plan, state);
+        let step_of = TraceStep {
+            list: list.name.clone(),
+            restriction: item.text.clone(),
+            span: item.span.clone(),
+            depth: self.frames.len().saturating_sub(1),
+            asked: asked..ask.ledger.journal().len(),
+            outcome: Outcome::Dunno,
+        };
+        let outcome = self.apply(step, plan, state);
+        self.decision.trace.steps.push(TraceStep { outcome, ..step_of });
         self.decision.log.extend(ignored);
         Ok(())
     }
@@ -358,44 +390,55 @@ impl Evaluation {
         })
     }
 
-    fn apply(&mut self, step: Step, item: &Item, list: &Arc<str>, plan: &Plan, state: &mut PolicyState) {
+    fn apply(&mut self, step: Step, plan: &Plan, state: &mut PolicyState) -> Outcome {
         let prefixes = self.prefixes();
-        let mut outcome = Outcome::Dunno;
         match step {
-            Step::Dunno => self.after_item(state),
+            Step::Dunno => {
+                self.after_item(state);
+                Outcome::Dunno
+            }
             Step::Permit(_) => {
-                outcome = Outcome::Permit;
                 self.leave_with_permit(plan, state);
+                Outcome::Permit
             }
             Step::Discard(_) => {
                 state.discard = true;
-                outcome = Outcome::Permit;
                 self.leave_list(state);
+                Outcome::Discard
             }
             Step::DeferIfPermit(refusal) => {
-                if prefixes.warn {
+                let reply = refusal.reply(plan.soft_bounce);
+                let outcome = if prefixes.warn {
                     self.refuse(plan, refusal, prefixes);
-                } else if self.defer_if_permit.is_none() {
-                    self.defer_if_permit = Some(refusal);
-                }
+                    Outcome::Warned(reply)
+                } else {
+                    self.defer_if_permit.get_or_insert(refusal);
+                    Outcome::DeferIfPermit(reply)
+                };
                 self.after_item(state);
+                outcome
             }
             Step::DeferIfReject(refusal) => {
+                let reply = refusal.reply(plan.soft_bounce);
                 self.defer_if_reject.get_or_insert(refusal);
                 self.after_item(state);
+                Outcome::DeferIfReject(reply)
             }
             Step::Reject(refusal) | Step::Abort(refusal) => {
+                let reply = refusal.reply(plan.soft_bounce);
                 if self.refuse(plan, refusal, prefixes) {
-                    outcome = Outcome::Reject(self.decision.rejection.clone().unwrap_or_else(no_rejection));
-                } else {
-                    self.after_item(state);
+                    return Outcome::Reject(self.decision.rejection.clone().unwrap_or_else(no_rejection));
                 }
+                self.after_item(state);
+                Outcome::Warned(reply)
             }
             Step::HangUp => {
                 self.decision.hang_up = true;
                 self.over = true;
+                Outcome::HangUp
             }
             Step::Enter(inner, subject, guard) => {
+                let outcome = Outcome::Enter(inner.name.clone());
                 if self.frames.len() > RECURSION_LIMIT {
                     let lists = std::iter::once(&inner).chain(self.frames.iter().rev().map(|frame| &frame.list));
                     // Postfix counts table entries.
@@ -406,14 +449,9 @@ impl Evaluation {
                 } else {
                     self.frames.push(Frame { list: inner, index: 0, subject, guard, prefixes: Prefixes::default() });
                 }
+                outcome
             }
         }
-        self.trace(list, item, outcome);
-    }
-
-    fn trace(&mut self, list: &Arc<str>, item: &Item, outcome: Outcome) {
-        let step = TraceStep { list: list.clone(), restriction: item.text.clone(), outcome };
-        self.decision.trace.steps.push(step);
     }
 
     /// The element is done without a verdict.

@@ -5,8 +5,8 @@ use super::dnsbl::Dnsbl;
 use super::{Argument, Restriction, find_restriction};
 use crate::policy_service::{PolicyService, PolicyServices};
 use crate::tables::{Table, TableRegistry, is_table};
-use config::Span;
 use config::list::strip_group;
+use config::{Places, Span};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -93,6 +93,8 @@ pub(crate) enum Kind {
 pub(crate) struct Item {
     /// As written, with its argument.
     pub text: Arc<str>,
+    /// Where it was written; `None` in a table's value.
+    pub span: Option<Span>,
     pub kind: Kind,
 }
 
@@ -136,7 +138,7 @@ pub(crate) struct Words<'a> {
     pub tables: Option<&'a mut TableRegistry>,
     /// `None` likewise.
     pub services: Option<&'a mut PolicyServices>,
-    pub span: Option<Span>,
+    pub places: Places<'a>,
 }
 
 const REMOVED: [(&str, &str); 3] = [
@@ -151,29 +153,37 @@ const NOT_YET: [&str; 2] = ["reject_unverified_sender", "reject_unverified_recip
 pub(crate) fn parse(text: &str, words: &mut Words<'_>) -> Vec<Item> {
     let tokens = match config::list::split(text) {
         Ok(tokens) => tokens,
-        Err(problem) => return vec![Item { text: text.into(), kind: Kind::Broken(Problem::Braces(problem.message)) }],
+        Err(problem) => {
+            let kind = Kind::Broken(Problem::Braces(problem.message));
+            return vec![Item { text: text.into(), span: words.places.parameter(), kind }];
+        }
     };
     let mut items = Vec::with_capacity(tokens.len());
     let mut at = 0;
     while at < tokens.len() {
-        let (item, used) = parse_one(&tokens[at].text, tokens.get(at + 1).map(|next| next.text.as_str()), words);
+        let span = words.places.word(&tokens[at].text);
+        let (item, used) = parse_one(&tokens[at].text, tokens.get(at + 1).map(|next| next.text.as_str()), span, words);
         items.push(item);
+        for argument in tokens.iter().skip(at + 1).take(used - 1) {
+            words.places.word(&argument.text);
+        }
         at += used;
     }
     items
 }
 
-fn parse_one(name: &str, next: Option<&str>, words: &mut Words<'_>) -> (Item, usize) {
-    let alone = |kind| (Item { text: name.into(), kind }, 1);
+fn parse_one(name: &str, next: Option<&str>, span: Option<Span>, words: &mut Words<'_>) -> (Item, usize) {
+    let place = span.clone();
+    let alone = |kind| (Item { text: name.into(), span: place, kind }, 1);
     if let Some(prefix) = Prefix::find(name) {
         return alone(Kind::Prefix(prefix));
     }
     if let Some(entry) = find_restriction(name) {
-        return with_argument(name, entry, next, words);
+        return with_argument(name, entry, next, span, words);
     }
     if is_table(name) {
         return match words.tables.as_mut() {
-            Some(tables) => alone(Kind::Bare(tables.handle(name, words.span.clone()))),
+            Some(tables) => alone(Kind::Bare(tables.handle(name, span))),
             None => alone(Kind::Broken(Problem::Unknown(name.into()))),
         };
     }
@@ -189,14 +199,21 @@ fn parse_one(name: &str, next: Option<&str>, words: &mut Words<'_>) -> (Item, us
     alone(Kind::Broken(Problem::Unknown(name.into())))
 }
 
-fn with_argument(name: &str, entry: &'static Restriction, next: Option<&str>, words: &mut Words<'_>) -> (Item, usize) {
-    let broken = |problem, used| (Item { text: name.into(), kind: Kind::Broken(problem) }, used);
+fn with_argument(
+    name: &str,
+    entry: &'static Restriction,
+    next: Option<&str>,
+    span: Option<Span>,
+    words: &mut Words<'_>,
+) -> (Item, usize) {
+    let place = span.clone();
+    let broken = |problem, used| (Item { text: name.into(), span: place, kind: Kind::Broken(problem) }, used);
     let arg = match entry.argument {
         Argument::None | Argument::Restriction => {
-            return (Item { text: name.into(), kind: Kind::Check(entry, Arg::None) }, 1);
+            return (Item { text: name.into(), span, kind: Kind::Check(entry, Arg::None) }, 1);
         }
         Argument::Table => match (next.and_then(table_spec), words.tables.as_mut()) {
-            (Some(spec), Some(tables)) => Arg::Table(tables.handle(spec, words.span.clone())),
+            (Some(spec), Some(tables)) => Arg::Table(tables.handle(spec, span.clone())),
             _ => {
                 let argument = next.unwrap_or(name).to_owned();
                 return broken(Problem::NeedsTable { name: entry.name, argument }, 1 + usize::from(next.is_some()));
@@ -223,7 +240,7 @@ fn with_argument(name: &str, entry: &'static Restriction, next: Option<&str>, wo
         },
     };
     let text = format!("{name} {}", next.unwrap_or_default()).into();
-    (Item { text, kind: Kind::Check(entry, arg) }, 2)
+    (Item { text, span, kind: Kind::Check(entry, arg) }, 2)
 }
 
 /// The table of `type:table` or `{ type:table, { search_order = … } }` (check_ccert_access).

@@ -7,7 +7,7 @@ use crate::cli::{DEFAULT_MAIN_CF, DEFAULT_MASTER_CF};
 use crate::deliver::DeliverConfig;
 use crate::maillog::Log;
 use crate::sasl::{AuthService, SecurityOptions};
-use config::{Diagnostic, HostFacts, MainCf, MasterCf, Parameters, ServiceType, Span};
+use config::{Diagnostic, HostFacts, MainCf, MasterCf, Parameters, Places, ServiceType, Span};
 use message::CleanupConfig;
 use policy::address::Routing;
 use policy::{ListKind, MatchList, Plan, Settings, TableId, TableRegistry};
@@ -205,6 +205,10 @@ impl Settings for ServiceSettings<'_> {
 
     fn origin(&self, name: &str) -> Option<Span> {
         self.0.origin(name)
+    }
+
+    fn places(&self, name: &str) -> Places<'_> {
+        self.0.places(name)
     }
 
     fn read_list_file(&self, path: &str) -> Result<String, String> {
