@@ -1,120 +1,33 @@
 //! `cidr:` tables (cidr_table(5)): the first rule whose network holds the address decides, not the most specific one.
 
+mod network;
+mod ranges;
+
 use super::Source;
 use super::rule::{keyword, trimmed};
 use crate::lines::{Warnings, is_space};
 use crate::open::{OpenFailure, OpenOptions, Opened};
 use crate::spec::TableSpec;
 use crate::{LookupError, Table};
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use hashbrown::{DefaultHashBuilder, HashTable};
+use network::{Network, Number};
+use ranges::{Bits, Ranges};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
-/// Runs of more plain rules than this get an index; up to it, trying one after the other is as fast.
-const INDEX_FROM: usize = 1000;
-
-/// An address as a number, IPv4 and IPv6 kept apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Number {
-    is_v6: bool,
-    bits: u128,
-}
-
-impl Number {
-    fn new(address: IpAddr) -> Self {
-        match address {
-            // IPv4 in the upper bits, so that prefix lengths count from the same end.
-            IpAddr::V4(v4) => Self { is_v6: false, bits: u128::from(v4.to_bits()) << 96 },
-            IpAddr::V6(v6) => Self { is_v6: true, bits: v6.to_bits() },
-        }
-    }
-
-    fn address(self) -> IpAddr {
-        match self.is_v6 {
-            false => IpAddr::V4(((self.bits >> 96) as u32).into()),
-            true => IpAddr::V6(Ipv6Addr::from_bits(self.bits)),
-        }
-    }
-
-    /// The address with all but its first bits cleared.
-    fn masked(self, prefix: u8) -> Self {
-        let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-        Self { bits: self.bits & mask, ..self }
-    }
-}
-
-/// A network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Network {
-    number: Number,
-    prefix: u8,
-}
-
-impl Network {
-    /// Parse `address`, `[address]`, `network/prefix`, `[network/prefix]` or `[network]/prefix`; the error is
-    /// Postfix's text after `line N: `.
-    fn parse(pattern: &str) -> Result<Self, String> {
-        let (shown, address, mask) = split(pattern)?;
-        let Some(mask) = mask else {
-            let address =
-                address.parse().map_err(|_| format!("bad address pattern: \"{shown}\": skipping this rule"))?;
-            let number = Number::new(address);
-            return Ok(Self { number, prefix: if number.is_v6 { 128 } else { 32 } });
-        };
-        if mask.is_empty() || !mask.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(format!("bad mask value in \"{shown}\": skipping this rule"));
-        }
-        let most = if address.contains(':') { 128 } else { 32 };
-        let prefix = mask.parse().ok().filter(|&prefix: &u8| prefix <= most);
-        let prefix = prefix.ok_or_else(|| format!("bad mask length in \"{shown}\": skipping this rule"))?;
-        let address = address.parse().map_err(|_| format!("bad network value in \"{shown}\": skipping this rule"))?;
-        let number = Number::new(address);
-        let network = Self { number: number.masked(prefix), prefix };
-        if network.number != number {
-            return Err(format!(
-                "non-null host address bits in \"{shown}\", perhaps you should use \"{}/{prefix}\" instead: \
-                 skipping this rule",
-                network.number.address()
-            ));
-        }
-        Ok(network)
-    }
-}
-
-/// The pattern without brackets, as warnings show it; the address; the mask.
-fn split(pattern: &str) -> Result<(String, &str, Option<&str>), String> {
-    if let Some(inner) = pattern.strip_prefix('[') {
-        let (inside, after) = inner
-            .split_once(']')
-            .ok_or_else(|| format!("missing ']' character after \"{pattern}\": skipping this rule"))?;
-        if let Some(mask) = after.strip_prefix('/') {
-            return Ok((format!("{inside}{after}"), inside, Some(mask)));
-        }
-        if !after.is_empty() {
-            return Err(format!("garbage after \"[{inside}]\": skipping this rule"));
-        }
-        return Ok(plain(inside));
-    }
-    Ok(plain(pattern))
-}
-
-fn plain(pattern: &str) -> (String, &str, Option<&str>) {
-    match pattern.split_once('/') {
-        Some((address, mask)) => (pattern.to_owned(), address, Some(mask)),
-        None => (pattern.to_owned(), pattern, None),
-    }
-}
-
+/// A rule while the table is read.
 struct Rule {
     network: Network,
     negated: bool,
     action: Action,
 }
 
+#[derive(Clone, Copy)]
 enum Action {
     /// Where to go on when the condition doesn't hold.
     If(usize),
-    Result(Arc<str>),
+    /// The number of the value.
+    Result(u32),
 }
 
 impl Rule {
@@ -123,90 +36,60 @@ impl Rule {
         let network = &self.network;
         network.number.is_v6 == address.is_v6 && (address.masked(network.prefix) == network.number) != self.negated
     }
-
-    fn is_plain(&self) -> bool {
-        !self.negated && matches!(self.action, Action::Result(_))
-    }
-}
-
-/// An index over a run of plain rules: each network with its lowest rule number.
-struct Run {
-    end: usize,
-    networks: HashMap<Network, usize>,
-    /// The prefix lengths that occur, for IPv4 and IPv6.
-    prefixes: [Vec<u8>; 2],
-}
-
-impl Run {
-    fn new(rules: &[Rule], start: usize, end: usize) -> Self {
-        let mut run = Self { end, networks: HashMap::new(), prefixes: [Vec::new(), Vec::new()] };
-        for (number, rule) in rules.iter().enumerate().take(end).skip(start) {
-            run.networks.entry(rule.network).or_insert(number);
-            let prefixes = &mut run.prefixes[usize::from(rule.network.number.is_v6)];
-            if !prefixes.contains(&rule.network.prefix) {
-                prefixes.push(rule.network.prefix);
-            }
-        }
-        run
-    }
-
-    /// The first rule that holds.
-    fn first(&self, address: Number) -> Option<usize> {
-        let prefixes = &self.prefixes[usize::from(address.is_v6)];
-        let network = |&prefix: &u8| Network { number: address.masked(prefix), prefix };
-        prefixes.iter().filter_map(|prefix| self.networks.get(&network(prefix))).min().copied()
-    }
 }
 
 /// A table of networks.
 struct Cidr {
-    rules: Vec<Rule>,
-    /// By the number of their first rule, in order.
-    runs: Vec<(usize, Run)>,
+    values: Vec<Arc<str>>,
+    places: Places,
 }
 
-impl Cidr {
-    fn new(rules: Vec<Rule>, index_from: usize) -> Self {
-        let mut runs = Vec::new();
-        let mut start = 0;
-        while start < rules.len() {
-            let length = rules[start..].iter().take_while(|rule| rule.is_plain()).count();
-            if length > index_from {
-                runs.push((start, Run::new(&rules, start, start + length)));
-            }
-            start += length.max(1);
+enum Places {
+    /// Every address's answer.
+    Ranges(Ranges<u32>, Ranges<u128>),
+    /// The rules themselves, where conditions are nested without measure.
+    Rules(Vec<Rule>),
+}
+
+impl Places {
+    fn new(rules: Vec<Rule>) -> Self {
+        match (Ranges::new(&rules), Ranges::new(&rules)) {
+            (Some(v4), Some(v6)) => Self::Ranges(v4, v6),
+            _ => Self::Rules(rules),
         }
-        Self { rules, runs }
     }
 
-    fn find(&self, address: Number) -> Option<&Arc<str>> {
-        let mut at = 0;
-        while let Some(rule) = self.rules.get(at) {
-            // The number of rules tried so far says nothing about runs: an `if` may have skipped some.
-            if let Ok(run) = self.runs.binary_search_by_key(&at, |(start, _)| *start) {
-                let run = &self.runs[run].1;
-                match run.first(address).and_then(|number| self.rules.get(number)) {
-                    Some(Rule { action: Action::Result(value), .. }) => return Some(value),
-                    _ => at = run.end,
-                }
-                continue;
-            }
-            let holds = rule.holds(address);
-            at = match &rule.action {
-                Action::If(end) if !holds => *end,
-                Action::Result(value) if holds => return Some(value),
-                _ => at + 1,
-            };
+    /// The number of the value of the first rule that holds.
+    fn find(&self, address: Number) -> Option<u32> {
+        match self {
+            Self::Ranges(v4, v6) => match u32::of(address) {
+                Some(address) => v4.find(address),
+                None => v6.find(address.bits),
+            },
+            Self::Rules(rules) => first(rules, address),
         }
-        None
     }
+}
+
+fn first(rules: &[Rule], address: Number) -> Option<u32> {
+    let mut at = 0;
+    while let Some(rule) = rules.get(at) {
+        let holds = rule.holds(address);
+        at = match rule.action {
+            Action::If(end) if !holds => end,
+            Action::Result(value) if holds => return Some(value),
+            _ => at + 1,
+        };
+    }
+    None
 }
 
 impl Table for Cidr {
     fn get(&self, key: &str) -> Result<Option<Arc<str>>, LookupError> {
         // What isn't an address matches nothing, not even `!`.
         let Ok(address) = key.parse() else { return Ok(None) };
-        Ok(self.find(Number::new(address)).cloned())
+        let value = self.places.find(Number::new(address));
+        Ok(value.and_then(|value| self.values.get(value as usize)).cloned())
     }
 
     fn is_pattern(&self) -> bool {
@@ -217,7 +100,7 @@ impl Table for Cidr {
 /// Open a cidr table.
 pub(crate) fn open(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened, OpenFailure> {
     let mut source = Source::open(spec, options)?;
-    let mut compiler = Compiler { rules: Vec::new(), open: Vec::new() };
+    let mut compiler = Compiler::default();
     source.each_line(|line, text, warnings| {
         if let Err(text) = compiler.line(line, trimmed(text)) {
             warn(warnings, line, &text);
@@ -226,7 +109,7 @@ pub(crate) fn open(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened
     for (_, line) in compiler.open.iter().rev() {
         warn(&mut source.warnings, *line, "IF has no matching ENDIF");
     }
-    let table = Arc::new(Cidr::new(compiler.rules, INDEX_FROM));
+    let table = Arc::new(Cidr { places: Places::new(compiler.rules), values: compiler.values.finish() });
     Ok(Opened { table, warnings: source.warnings.finish(), files: source.files })
 }
 
@@ -234,8 +117,10 @@ fn warn(warnings: &mut Warnings, line: u32, text: &str) {
     warnings.add(line, "table-rule", "", |file| format!("cidr map {file}, line {line}: {text}"));
 }
 
+#[derive(Default)]
 struct Compiler {
     rules: Vec<Rule>,
+    values: Values,
     /// The rules of the `if`s that wait for their endif, with their lines.
     open: Vec<(usize, u32)>,
 }
@@ -265,8 +150,38 @@ impl Compiler {
         if value.is_empty() {
             return Err("no lookup result: skipping this rule".to_owned());
         }
-        self.rules.push(Rule { network, negated, action: Action::Result(value.into()) });
+        let action = Action::Result(self.values.number(value));
+        self.rules.push(Rule { network, negated, action });
         Ok(())
+    }
+}
+
+/// The values, each kept once: most tables have few.
+#[derive(Default)]
+struct Values {
+    list: Vec<Arc<str>>,
+    numbers: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+impl Values {
+    /// The number of a value.
+    fn number(&mut self, value: &str) -> u32 {
+        let (list, hasher) = (&mut self.list, &self.hasher);
+        let hash = hasher.hash_one(value);
+        if let Some(&number) = self.numbers.find(hash, |&number| *list[number as usize] == *value) {
+            return number;
+        }
+        // A text has fewer lines than that.
+        let number = list.len() as u32;
+        list.push(value.into());
+        self.numbers.insert_unique(hash, number, |&number| hasher.hash_one(&*list[number as usize]));
+        number
+    }
+
+    fn finish(mut self) -> Vec<Arc<str>> {
+        self.list.shrink_to_fit();
+        self.list
     }
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::open;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 fn load(text: &str) -> (Opened, Vec<String>) {
     let dir = tempfile::tempdir().unwrap();
@@ -84,37 +85,102 @@ fn bad_rules_are_skipped_in_postfix_words() {
     }
 }
 
-/// With and without the index every address gets the same answer.
+/// Rules of a random table; `shapes` says what may stand in it.
+fn random(next: &mut impl FnMut() -> u32, count: u32, shapes: u32) -> String {
+    let (mut text, mut open) = (String::new(), 0);
+    for number in 0..count {
+        let v6 = next() >> 28 < 5;
+        let (prefix, bits) = (next() >> 20, 0x0a00_0000 | (next() >> 9));
+        let network = match v6 {
+            // Few networks, so that many are one in another, and some at the ends of all addresses.
+            true => {
+                let prefix = [0, 1, 16, 32, 33, 64, 127, 128][prefix as usize % 8];
+                let high = if bits & 3 == 0 { u128::MAX } else { u128::from(bits) << 96 | u128::from(bits & 7) };
+                let mask = u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
+                format!("{}/{prefix}", Ipv6Addr::from_bits(high & mask))
+            }
+            false => {
+                let prefix = if next() >> 27 == 0 { prefix % 9 } else { 8 + prefix % 25 };
+                let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
+                format!("{}/{prefix}", Ipv4Addr::from_bits(bits & mask))
+            }
+        };
+        let not = if next() >> 28 == 0 { "!" } else { "" };
+        match (next() >> 20) % shapes {
+            0 if shapes < 100 => {
+                text.push_str(&format!("if {not}{network}\n"));
+                open += 1;
+            }
+            1 if open > 0 => {
+                text.push_str("endif\n");
+                open -= 1;
+            }
+            _ => text.push_str(&format!("{not}{network} r{}\n", number % 50)),
+        }
+    }
+    text
+}
+
+/// As ranges and as rules, every address gets the same answer.
 #[test]
-fn the_index_agrees_with_the_rules() {
-    let mut text = String::new();
+fn the_ranges_agree_with_the_rules() {
     let mut state = 7u32;
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         state
     };
-    for number in 0..400 {
-        match number {
-            150 => text.push_str("if 10.0.0.0/9\n"),
-            250 => text.push_str("endif\n!8.0.0.0/6 outside\n"),
-            _ => {}
-        }
-        let prefix = 8 + next() % 25;
-        let bits = (0x0a00_0000 | (next() >> 9)) & (u32::MAX << (32 - prefix));
-        text.push_str(&format!("{}/{prefix} r{number}\n", std::net::Ipv4Addr::from_bits(bits)));
-    }
-    let rules = || {
-        let mut compiler = Compiler { rules: Vec::new(), open: Vec::new() };
+    let (mut hits, mut misses) = (0, 0);
+    for table in 0..60 {
+        let mut compiler = Compiler::default();
+        let text = random(&mut next, 20 + table * 10, [5, 12, 40, 1000][table as usize % 4]);
         text.lines().for_each(|line| compiler.line(1, line).unwrap());
-        compiler.rules
-    };
-    let (indexed, linear) = (Cidr::new(rules(), 20), Cidr::new(rules(), usize::MAX));
-    assert_eq!((indexed.runs.len(), linear.runs.len()), (3, 0));
-    let mut hits = 0;
-    for _ in 0..20_000 {
-        let address = Number::new(std::net::Ipv4Addr::from_bits(0x0a00_0000 | (next() >> 7)).into());
-        assert_eq!(indexed.find(address), linear.find(address), "{:?}", address.address());
-        hits += usize::from(linear.find(address).is_some());
+        let edges: Vec<Number> = compiler.rules.iter().map(|rule| rule.network.number).collect();
+        let rules = compiler.rules;
+        let (Some(v4), Some(v6)) = (Ranges::<u32>::new(&rules), Ranges::<u128>::new(&rules)) else { panic!("{text}") };
+        assert!(v4.len() + v6.len() <= 2 * rules.len() + 2);
+        let places = Places::Ranges(v4, v6);
+        for round in 0..1000 {
+            // Around the edges of networks, and anywhere.
+            let edge = edges[round % edges.len()];
+            let unit = if edge.is_v6 { 1 } else { 1 << 96 };
+            let address = match next() >> 30 {
+                0 => edge,
+                1 => Number { bits: edge.bits.wrapping_sub(unit), ..edge },
+                2 => Number { bits: edge.bits.wrapping_add(unit * u128::from(next() >> 22)), ..edge },
+                _ => Number::new(Ipv4Addr::from_bits(0x0a00_0000 | (next() >> 7)).into()),
+            };
+            let expected = first(&rules, address);
+            assert_eq!(places.find(address), expected, "{}:\n{text}", address.address());
+            if expected.is_some() { hits += 1 } else { misses += 1 }
+        }
     }
-    assert!(hits > 1000, "{hits}");
+    assert!(hits > 10_000 && misses > 2_000, "{hits} {misses}");
+}
+
+/// Conditions nested without measure are still tried one by one.
+#[test]
+fn conditions_without_end() {
+    let text = |depth: u32| {
+        let ifs: String = (0..depth).map(|n| format!("if !10.{}.{}.0/24\n", n / 100, n % 100 * 2)).collect();
+        format!("{ifs}10.0.0.0/8 inside\n{}0.0.0.0/0 after\n", "endif\n".repeat(depth as usize))
+    };
+    for (depth, ranges) in [(90, true), (1000, false)] {
+        let mut compiler = Compiler::default();
+        text(depth).lines().for_each(|line| compiler.line(1, line).unwrap());
+        assert_eq!(matches!(Places::new(compiler.rules), Places::Ranges(..)), ranges);
+        let (opened, warnings) = load(&text(depth));
+        assert_eq!(warnings, Vec::<String>::new());
+        for (key, value) in [("10.0.4.1", "after"), ("10.200.0.1", "inside"), ("11.0.0.1", "after")] {
+            assert_eq!(get(&opened, key).as_deref(), Some(value), "{key}");
+        }
+        assert_eq!(get(&opened, "::1"), None);
+    }
+}
+
+#[test]
+fn values_are_kept_once() {
+    let mut values = Values::default();
+    let numbers: Vec<u32> = ["a", "b", "a", "", "b"].into_iter().map(|value| values.number(value)).collect();
+    assert_eq!(numbers, [0, 1, 0, 2, 1]);
+    assert_eq!(values.finish(), ["a", "b", ""].map(Arc::from));
 }
