@@ -286,6 +286,11 @@ impl Ledger {
         self.journal.as_deref().unwrap_or_default()
     }
 
+    /// Take what was asked.
+    pub fn take_journal(&mut self) -> Vec<(Question, Answer)> {
+        self.journal.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     fn note(&mut self, question: &Question, answer: &Answer) {
         if let Some(journal) = &mut self.journal {
             journal.push((question.clone(), answer.clone()));

@@ -11,4 +11,5 @@ mod lookup;
 pub mod maillog;
 mod memory;
 mod policy_service;
+pub mod rehearsal;
 pub mod sasl;

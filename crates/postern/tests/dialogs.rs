@@ -1,86 +1,11 @@
-//! Plays the dialogs of `tests/dialogs`: SMTP sessions as a postmaster writes them down (docs/dialogs.md), with the
-//! real session and policy engine, without sockets and without waiting.
+//! Plays the dialogs of `tests/dialogs`, and shows that wrong ones fail.
 
-#[path = "dialogs/conversation.rs"]
-mod conversation;
-#[path = "dialogs/script.rs"]
-mod script;
-#[path = "dialogs/world.rs"]
-mod world;
-
-use conversation::Conversation;
-use postern::daemon::site::{Site, Source, load};
-use script::{Script, Session, Step};
+use postern::rehearsal::dialog;
 use std::path::Path;
-use world::Zone;
 
-/// What every dialog's main.cf begins with; a name given in the dialog comes later and so replaces the one here.
-const BASE_MAIN: &str = "\
-compatibility_level = 3.12
-mail_name = Postfix
-myhostname = mail.example.com
-mydomain = example.com
-myorigin = example.com
-mydestination = $myhostname, localhost.$mydomain, localhost, example.com
-mynetworks = 127.0.0.1/32
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-relay_domains = relay.example
-local_recipient_maps =
-alias_maps =
-biff = no
-notify_classes =
-smtpd_tls_security_level = none
-";
-
-const MASTER: &str = "\
-smtp   inet n - n - - smtpd
-smtp   unix - - n - - smtp
-relay  unix - - n - - smtp
-local  unix - n n - - local
-";
-
-/// Play a whole file; the error names the file and the line.
 fn play(file: &str, text: &str) -> Result<(), String> {
-    let script = Script::parse(file, text)?;
-    let zone = Zone::new(file, &script.dns)?;
     let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let site = configure(&script, directory.path())?;
-    script.sessions.iter().try_for_each(|session| converse(file, &site, &zone, session))
-}
-
-fn configure(script: &Script, directory: &Path) -> Result<Site, String> {
-    let at = |problem: std::io::Error| format!("{}: {problem}", script.file);
-    let write = |name: &str, content: &str| std::fs::write(directory.join(name), content).map_err(at);
-    // The base comes first: a problem's line less the base's is the line in [main.cf].
-    write("main.cf", &format!("{BASE_MAIN}{}", script.main_cf))?;
-    write("master.cf", MASTER)?;
-    script.files.iter().try_for_each(|(name, content)| write(name, content))?;
-    let (site, problems) = load(&Source::Directory(directory.to_owned()));
-    let base = BASE_MAIN.lines().count();
-    let Some(site) = site.filter(|_| problems.is_empty()) else {
-        let problems = problems.iter().map(|problem| {
-            let line = problem.span.as_ref().map_or(0, |span| (span.line as usize).saturating_sub(base));
-            format!("{}:{}: {}", script.file, script.main_cf_at + line, problem.message)
-        });
-        return Err(problems.collect::<Vec<_>>().join("\n"));
-    };
-    Ok(site)
-}
-
-fn converse(file: &str, site: &Site, zone: &Zone, session: &Session) -> Result<(), String> {
-    let here = |at: usize, problem: String| format!("{file}:{at}: session {}: {problem}", session.name);
-    let mut conversation = Conversation::begin(site, zone, session).map_err(|problem| here(session.at, problem))?;
-    let mut last = session.at;
-    for (at, step) in &session.steps {
-        conversation.step(step).map_err(|problem| here(*at, problem))?;
-        last = *at;
-    }
-    // Who mentions one log line mentions them all; likewise content.
-    let has = |wanted: fn(&Step) -> bool| session.steps.iter().any(|(_, step)| wanted(step));
-    let log = has(|step| matches!(step, Step::Log(_)));
-    let content = has(|step| matches!(step, Step::Content(_)));
-    conversation.end(log, content).map_err(|problem| here(last, problem))
+    dialog::play(file, text, directory.path())
 }
 
 #[test]

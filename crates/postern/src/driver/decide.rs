@@ -1,16 +1,15 @@
 //! One decision: facts from the session, the evaluation, answers until it is done, then its log lines and effects.
 
 use super::conversation::Conversation;
+use super::facts::{self, Surroundings};
 use super::warned;
-use policy::{Ask, Decision, Evaluation, Facts, LogEntry, Protocol, Question, Suspend};
-use smtp::server::{Decide, Moment, ServerSession, Verdict};
-use std::fmt::Write;
+use policy::{Ask, Decision, Evaluation, Facts, LogEntry, Question, Suspend};
+use smtp::server::{Decide, Moment, Verdict};
 
 impl Conversation {
     /// What is known now.
     pub(super) fn facts(&self) -> Facts {
-        let session = &self.session;
-        Facts {
+        let around = Surroundings {
             client: policy::Client {
                 address: self.client.address,
                 port: self.client.port,
@@ -18,26 +17,14 @@ impl Conversation {
             },
             server_address: self.server_address,
             server_port: self.server_port,
-            helo: session.helo_name().map(str::to_owned),
-            protocol: if session.protocol() == "ESMTP" { Protocol::Esmtp } else { Protocol::Smtp },
-            sender: session.sender().map(str::to_owned),
-            recipient: session.recipient().map(str::to_owned),
-            argument: session.argument().map(str::to_owned),
-            recipient_count: session.recipients().len(),
-            etrn_domain: session.etrn_domain().map(str::to_owned),
-            size: match session.bytes_received() {
-                0 => session.mail_options().size,
-                received => received,
-            },
             queue_id: self.transaction.queue_id().map(|id| id.to_string()),
             instance: self.instance(),
             sasl: self.sasl(),
             tls: None,
-            improper_pipelining: session.improper_pipelining(),
-            smtputf8: session.mail_options().smtputf8,
             now: crate::clock::unix_seconds(),
             localtime: super::replies::localtime,
-        }
+        };
+        facts::facts(&self.session, around)
     }
 
     /// What the policy protocol calls an instance: constant for a message, if anybody asks.
@@ -154,14 +141,8 @@ impl Conversation {
 
     /// `QID: WORD: STAGE from NA: TEXT;CTX`.
     pub(super) fn event_line(&self, decide: &Decide, word: &str, text: &str) -> String {
-        let mut line = String::with_capacity(200);
-        match self.transaction.queue_id() {
-            Some(id) => line.push_str(id.as_str()),
-            None => line.push_str("NOQUEUE"),
-        }
-        let _ = write!(line, ": {word}: {} from {}: {text};", decide.stage, ServerSession::CLIENT);
-        line.push_str(&self.session.log_context());
-        line
+        let id = self.transaction.queue_id();
+        facts::event_line(id.as_ref().map(|id| id.as_str()), decide.stage, word, text, &self.session)
     }
 }
 

@@ -4,11 +4,13 @@ mod auth;
 mod client;
 mod conversation;
 mod decide;
+pub mod facts;
 mod footer;
 mod listener;
 pub mod proxy_protocol;
 mod recent;
 mod replies;
+pub mod reply;
 mod transaction;
 mod warned;
 

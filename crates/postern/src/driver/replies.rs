@@ -1,11 +1,11 @@
 //! What the session leaves to the site: who is authorised, filters for commands and replies, XCLIENT identities.
 
 use super::conversation::Conversation;
-use super::footer::{self, Macros};
+use super::reply::{self, Finished};
 use crate::daemon::site::RewriteClients;
 use crate::lookup;
 use policy::{Ask, MatchList, Matched, PeerName, PeerStatus, Suspend};
-use smtp::server::{Authorised, ClientIdentity, EhloKeywords, Flush, ServerSession, without_secrets};
+use smtp::server::{Authorised, ClientIdentity, EhloKeywords, Flush, ServerSession};
 use std::sync::Arc;
 
 impl Conversation {
@@ -93,12 +93,9 @@ impl Conversation {
     /// `smtpd_command_filter`: another line in place of this one.
     pub(super) async fn filter_command(&mut self, line: &[u8]) -> Result<Option<Vec<u8>>, ()> {
         let service = Arc::clone(&self.service);
-        let text = String::from_utf8_lossy(line).into_owned();
-        let found = self.first_value(&service.session_maps.command_filter, &text).await?;
+        let found = self.first_value(&service.session_maps.command_filter, &String::from_utf8_lossy(line)).await?;
         if let Some(new) = &found {
-            let text = String::from_utf8_lossy(without_secrets(line));
-            let new = String::from_utf8_lossy(without_secrets(new.as_bytes()));
-            self.client.line(format!("{}: replacing command \"{text}\" with \"{new}\"", ServerSession::CLIENT));
+            self.client.line(reply::replaced_command(line, new));
         }
         Ok(found.map(|new| new.as_bytes().to_vec()))
     }
@@ -110,41 +107,28 @@ impl Conversation {
         matches!(self.first_value(&service.session_maps.forbidden_commands, word).await, Ok(Some(_)))
     }
 
-    /// A refusal on its way out: filter, then footer (evaluation.md §11).
+    /// A refusal on its way out: filter, then footer.
     pub(super) async fn finish_reply(&mut self, text: String) -> String {
         let service = Arc::clone(&self.service);
-        let mut reply = text;
-        if let Ok(Some(new)) = self.first_value(&service.session_maps.reject_filter, &reply).await {
-            if valid_reply(&new) {
-                let id = self.transaction.queue_id().map_or_else(|| "NOQUEUE".to_owned(), |id| id.to_string());
-                self.client.line(format!("{id}: reply filter in: {reply}"));
-                self.client.line(format!("{id}: reply filter out: {new}"));
-                reply = new.to_string();
-            } else {
-                self.client.line(format!("warning: ignoring invalid reject filter result: {new}"));
+        let maps = &service.session_maps;
+        let mut finished = Finished::new(text);
+        if let Ok(Some(new)) = self.first_value(&maps.reject_filter, &finished.reply).await {
+            finished.filter(&new, self.transaction.queue_id().as_ref().map(|id| id.as_str()));
+        }
+        let found = self.first_value(&maps.reject_footer, &finished.reply).await;
+        let template = found.ok().flatten().unwrap_or_else(|| maps.footer.as_str().into());
+        if !template.is_empty() {
+            if template.contains("client") {
+                self.client.settle().await;
             }
+            let mut facts = self.facts();
+            facts.recipient = self.session.recipients().last().map(|r| r.address.clone());
+            finished.add_footer(&template, &facts, self.client.display(), &service);
         }
-        let template = match self.first_value(&service.session_maps.reject_footer, &reply).await {
-            Ok(Some(template)) => template.to_string(),
-            _ => service.session_maps.footer.clone(),
-        };
-        if template.is_empty() {
-            return reply;
+        for line in finished.log {
+            self.client.line(line);
         }
-        if template.contains("client") {
-            self.client.settle().await;
-        }
-        let mut facts = self.facts();
-        facts.recipient = self.session.recipients().last().map(|r| r.address.clone());
-        let macros = Macros { facts: &facts, client: self.client.display(), server_name: &service.my_hostname };
-        let filter = &service.session_maps.expansion_filter;
-        match policy::template::expand(&template, filter, &|name| macros.value(name)) {
-            Some(expanded) => footer::append(&reply, &expanded),
-            None => {
-                self.client.line(format!("warning: smtpd_reject_footer: syntax error in \"{template}\""));
-                reply
-            }
-        }
+        finished.reply
     }
 
     /// ETRN: deliver what waits for a domain that `fast_flush_domains` has.
@@ -258,36 +242,4 @@ impl Conversation {
 pub(super) fn localtime(seconds: u64) -> String {
     let time = jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or(0)).unwrap_or_default();
     time.to_zoned(jiff::tz::TimeZone::system()).strftime("%b %d %H:%M:%S").to_string()
-}
-
-/// May a filter's result be sent: 4xx or 5xx on each line, and an enhanced code of the same class.
-fn valid_reply(text: &str) -> bool {
-    !text.is_empty()
-        && text.split('\n').all(|line| {
-            let bytes = line.as_bytes();
-            let code = bytes.len() >= 4
-                && matches!(bytes[0], b'4' | b'5')
-                && bytes[1..3].iter().all(u8::is_ascii_digit)
-                && matches!(bytes[3], b' ' | b'-');
-            let class_fits = match bytes.get(4..6) {
-                Some([class @ b'0'..=b'9', b'.']) => *class == bytes[0],
-                _ => true,
-            };
-            code && class_fits
-        })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::valid_reply;
-
-    #[test]
-    fn filter_results() {
-        assert!(valid_reply("521 5.7.1 bye"));
-        assert!(valid_reply("450 text"));
-        assert!(valid_reply("550-5.1.1 a\n550 5.1.1 b"));
-        for bad in ["", "250 ok", "55 x", "550x", "550 4.1.1 x", "5500"] {
-            assert!(!valid_reply(bad), "{bad}");
-        }
-    }
 }

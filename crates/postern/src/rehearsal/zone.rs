@@ -1,7 +1,7 @@
-//! Who answers the questions of a decision: the file's DNS records and the configuration's tables.
+//! A DNS that is a text (docs/dialogs.md has the format), and a world made of it and of the configuration's tables.
 
+use crate::dns::failure_text;
 use policy::{Answer, DnsAnswer, DnsRecord, DnsStatus, PeerName, PeerStatus, Question, RecordType, World};
-use postern::dns::failure_text;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -169,7 +169,9 @@ fn reverse(address: &str, zone: Option<&str>) -> Option<String> {
 
 /// All that answers at once; only a `sleep` has to be waited for.
 pub struct Scripted<'a> {
+    /// The DNS.
     pub zone: &'a Zone,
+    /// The tables.
     pub tables: &'a TableSet,
 }
 
