@@ -1,21 +1,17 @@
 //! The compiled access policy of one smtpd service: lists, classes, codes, maps, and what is wrong with them.
 
+mod judge;
+
 use crate::address::{AddressMaps, Routing};
 use crate::match_list::{ListKind, MatchList, parent_style};
 use crate::policy_service::{PolicyService, PolicyServices};
-use crate::restriction::{
-    DnsblReplies, Input, Item, Kind, List, Origin, Prefix, Problem, Words, is_reply_template, parse, restrictions,
-};
+use crate::restriction::{DnsblReplies, Input, Item, Kind, List, Origin, Words, is_reply_template, parse};
 use crate::settings::Settings;
 use crate::tables::TableRegistry;
-use config::{Diagnostic, Span};
-use std::collections::{HashMap, HashSet};
+use config::Diagnostic;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-
-/// Restrictions that close the relay when one of them is in the relay or recipient list.
-const RELAY_CLOSERS: [&str; 5] =
-    ["reject_unauth_destination", "defer_unauth_destination", "reject", "defer", "defer_if_permit"];
 
 /// The lists, in the order of a transaction.
 #[derive(Clone, Debug)]
@@ -93,6 +89,13 @@ pub struct Plan {
     pub(crate) untrusted_routing: bool,
     pub(crate) access_parents: bool,
     pub(crate) sasl_enabled: bool,
+    pub(crate) asks_for_certificates: bool,
+    /// Level 0: there is no relay list by default.
+    pub(crate) legacy_relay: bool,
+    /// Before level 2: the whole subnet is trusted by default.
+    pub(crate) legacy_networks: bool,
+    /// Before level 3.6: the recipient list comes first by default.
+    pub(crate) legacy_order: bool,
     pub(crate) proxy_filter: bool,
     pub(crate) client_port_logging: bool,
     pub(crate) defer_unknown_address: bool,
@@ -188,6 +191,13 @@ impl Compiler<'_> {
             untrusted_routing: settings.bool("allow_untrusted_routing"),
             access_parents: parent_style(settings, "smtpd_access_maps"),
             sasl_enabled: settings.bool("smtpd_sasl_auth_enable"),
+            asks_for_certificates: settings.bool("smtpd_tls_ask_ccert") || settings.bool("smtpd_tls_req_ccert"),
+            legacy_relay: settings.origin("smtpd_relay_restrictions").is_none()
+                && settings.get("smtpd_relay_restrictions").trim().is_empty(),
+            legacy_networks: ["mynetworks", "mynetworks_style"].iter().all(|name| settings.origin(name).is_none())
+                && settings.get("mynetworks_style") == "subnet",
+            legacy_order: settings.origin("smtpd_relay_before_recipient_restrictions").is_none()
+                && !settings.bool("smtpd_relay_before_recipient_restrictions"),
             proxy_filter: !settings.get("smtpd_proxy_filter").trim().is_empty(),
             client_port_logging: settings.bool("smtpd_client_port_logging"),
             defer_unknown_address: self.tempfail_action("unknown_address_tempfail_action"),
@@ -280,88 +290,6 @@ impl Compiler<'_> {
         Arc::new(List { name: name.into(), items, origin: Origin::Parameter })
     }
 
-    fn judge_item(&self, list: &str, item: &Item) -> Option<Diagnostic> {
-        match &item.kind {
-            Kind::Broken(problem) => Some(self.judge_problem(list, problem)),
-            Kind::Bare(table) if list.contains("data_restrictions") => {
-                let message = format!("{list}: \"{}\" does not say what to look up", table.spec);
-                Some(Diagnostic::error("bare-table", message).help(
-                    "specify one of (check_client_access, check_reverse_client_hostname_access, check_helo_access, \
-                     check_sender_access, check_recipient_access, check_etrn_access) before it",
-                ))
-            }
-            Kind::Check(entry, _) => {
-                let word = item.text.split(' ').next().unwrap_or_default();
-                if entry.name == "permit_mx_backup" {
-                    let message =
-                        format!("{list}: support for restriction \"{}\" will be removed from Postfix", entry.name);
-                    return Some(
-                        Diagnostic::warning("deprecated-name", message).help("instead, specify \"relay_domains\""),
-                    );
-                }
-                entry.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(word)).then(|| {
-                    let message = format!("{list}: \"{word}\" is an old name of \"{}\"", entry.name);
-                    Diagnostic::warning("deprecated-name", message).help(format!("write \"{}\"", entry.name))
-                })
-            }
-            _ => None,
-        }
-    }
-
-    fn judge_problem(&self, list: &str, problem: &Problem) -> Diagnostic {
-        let code = match problem {
-            Problem::Unknown(name) => {
-                let found = Diagnostic::error("unknown-restriction", format!("{list}: {}", problem.warning()));
-                return match self.nearest(name) {
-                    Some(near) => found.help(format!("did you mean \"{near}\"?")),
-                    None => found,
-                };
-            }
-            Problem::Removed { instead, .. } => {
-                let found = Diagnostic::error("removed-restriction", format!("{list}: {}", problem.warning()));
-                return found.help(format!("instead, specify {instead}"));
-            }
-            Problem::NeedsDomain { .. } => {
-                return Diagnostic::warning("bad-argument", format!("{list}: {}", problem.warning()));
-            }
-            Problem::BadFilter { .. } => "bad-dnsbl-filter",
-            Problem::NotYet(_) => "not-supported",
-            Problem::Braces(_) => "unbalanced-braces",
-            Problem::NeedsTable { .. } | Problem::NeedsNumber | Problem::NeedsServer | Problem::BadServer(_) => {
-                "bad-argument"
-            }
-        };
-        Diagnostic::error(code, format!("{list}: {}", problem.warning()))
-    }
-
-    /// The known name that is most like this one.
-    fn nearest(&self, name: &str) -> Option<String> {
-        let name = name.to_ascii_lowercase();
-        let known = restrictions().flat_map(|entry| std::iter::once(&entry.name).chain(entry.aliases).copied());
-        let others = ["warn_if_reject", "disconnect_if_reject", "no_error_count"];
-        let classes = self.classes.keys().map(AsRef::as_ref);
-        let best = known.chain(others).chain(classes).map(|known| (distance(&name, known), known)).min()?;
-        (best.0 <= 2 + name.len() / 8).then(|| best.1.to_owned())
-    }
-
-    fn judge_order(&mut self, list: &str, items: &[Item], span: Option<Span>) {
-        let mut warned = false;
-        for pair in items.windows(2) {
-            let ends =
-                matches!(&pair[0].kind, Kind::Check(entry, _) if ["permit", "reject", "defer"].contains(&entry.name));
-            if ends && !warned {
-                let message = format!("{list}: restriction `{}' after `{}' is ignored", pair[1].text, pair[0].text);
-                self.problems.push(
-                    Diagnostic::warning("unreachable-restriction", message)
-                        .at(span.clone())
-                        .help(format!("move \"{}\" to the end of the list, or remove what follows", pair[0].text)),
-                );
-                return;
-            }
-            warned = matches!(pair[0].kind, Kind::Prefix(Prefix::Warn));
-        }
-    }
-
     fn codes(&mut self) -> Codes {
         let mut code = |name: &str, default| self.code(name, default);
         Codes {
@@ -426,60 +354,6 @@ impl Compiler<'_> {
             code,
         }
     }
-
-    /// Refuse a configuration that would relay for strangers.
-    fn check_relay(&mut self, plan: &Plan) {
-        let closed = [&plan.lists.relay, &plan.lists.recipient]
-            .into_iter()
-            .any(|list| closes_relay(plan, list, &mut HashSet::new()));
-        if !closed {
-            let message = "in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one \
-                           working instance of: reject_unauth_destination, defer_unauth_destination, reject, defer, \
-                           defer_if_permit or check_relay_domains";
-            let problem = Diagnostic::error("open-relay", message).at(self.settings.origin("smtpd_relay_restrictions"));
-            let help = "write \"smtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenticated, \
-                        defer_unauth_destination\"";
-            self.problems.push(problem.help(help));
-        }
-    }
-}
-
-fn closes_relay(plan: &Plan, list: &List, visited: &mut HashSet<usize>) -> bool {
-    let mut warned = false;
-    for item in &list.items {
-        match &item.kind {
-            Kind::Prefix(Prefix::Warn) => {
-                warned = true;
-                continue;
-            }
-            Kind::Prefix(_) => continue,
-            _ if warned => {}
-            Kind::Check(entry, _) if entry.name == "permit" => return false,
-            Kind::Check(entry, _) if RELAY_CLOSERS.contains(&entry.name) => return true,
-            Kind::Broken(Problem::Removed { name: "check_relay_domains", .. }) => return true,
-            Kind::Class(class) if visited.insert(*class) && closes_relay(plan, &plan.classes[*class], visited) => {
-                return true;
-            }
-            _ => {}
-        }
-        warned = false;
-    }
-    false
-}
-
-/// The number of insertions, deletions and changes between two words.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let change = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

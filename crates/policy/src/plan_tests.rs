@@ -51,7 +51,7 @@ fn every_kind_of_mistake_is_named_with_its_remedy() {
             true,
             "not-supported",
             "restriction reject_unverified_sender is not supported yet",
-            "",
+            "remove it, or keep this service with Postfix until postern verifies addresses",
         ),
         (
             "check_sender_access reject",
@@ -66,6 +66,20 @@ fn every_kind_of_mistake_is_named_with_its_remedy() {
             true,
             "bad-dnsbl-filter",
             "restriction reject_rbl_client: bad filter \"bl.example=127.0.0.[2\": no \"]\" after \"[\"",
+            "",
+        ),
+        (
+            "reject_rhsbl_helo bl.example:53",
+            true,
+            "bad-argument",
+            "restriction reject_rhsbl_helo: \"bl.example:53\" is not a domain name",
+            "write the domain of the list alone, as in bl.example, or bl.example=127.0.0.2",
+        ),
+        (
+            "reject_rbl_client bl.example=",
+            true,
+            "bad-dnsbl-filter",
+            "restriction reject_rbl_client: bad filter \"bl.example=\": \"\" is not a number from 0 to 255",
             "",
         ),
         ("reject_rbl_client", false, "bad-argument", "restriction reject_rbl_client requires domain name argument", ""),
@@ -181,6 +195,6 @@ fn open_relays_do_not_start() {
 #[test]
 fn words_are_compared_by_their_letters() {
     for (a, b, expected) in [("", "", 0), ("abc", "", 3), ("kitten", "sitting", 3), ("same", "same", 0)] {
-        assert_eq!(super::distance(a, b), expected);
+        assert_eq!(super::judge::distance(a, b), expected);
     }
 }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 pub struct Config {
     values: HashMap<String, String>,
     files: HashMap<String, String>,
+    unwritten: Vec<&'static str>,
 }
 
 const DEFAULTS: &[(&str, &str)] = &[
@@ -80,7 +81,16 @@ const DEFAULTS: &[(&str, &str)] = &[
 impl Config {
     pub fn new(values: &[(&str, &str)]) -> Self {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        Self { values: values.iter().map(owned).collect(), files: HashMap::new() }
+        Self { values: values.iter().map(owned).collect(), ..Self::default() }
+    }
+
+    /// Values that nobody has written: defaults of another compatibility level.
+    pub fn by_default(mut self, values: &[(&'static str, &str)]) -> Self {
+        for (name, value) in values {
+            self.values.insert((*name).to_owned(), (*value).to_owned());
+            self.unwritten.push(name);
+        }
+        self
     }
 
     pub fn file(mut self, path: &str, text: &str) -> Self {
@@ -100,7 +110,8 @@ impl Settings for Config {
     }
 
     fn origin(&self, name: &str) -> Option<Span> {
-        self.values.contains_key(name).then(|| Span::new("main.cf", 1))
+        let written = self.values.contains_key(name) && !self.unwritten.contains(&name);
+        written.then(|| Span::new("main.cf", 1))
     }
 
     fn read_list_file(&self, path: &str) -> Result<String, String> {
@@ -313,8 +324,12 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(values: &[(&str, &str)], script: Script) -> Self {
+        Self::with(&Config::new(values), script)
+    }
+
+    pub fn with(config: &Config, script: Script) -> Self {
         let mut tables = TableRegistry::new();
-        let (plan, problems) = Plan::compile(&Config::new(values), &mut tables);
+        let (plan, problems) = Plan::compile(config, &mut tables);
         Self { plan, problems, script: script.opened(&tables), state: PolicyState::new(), facts: facts() }
     }
 

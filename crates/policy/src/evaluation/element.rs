@@ -7,7 +7,7 @@ use crate::decision::LogEntry;
 use crate::match_list::Matched;
 use crate::question::Suspend;
 use crate::refusal::Refusal;
-use crate::restriction::{Arg, Item, Kind, List, Problem, find_restriction};
+use crate::restriction::{Arg, Item, Kind, List, find_restriction};
 use crate::state::PolicyState;
 use crate::step::{Guard, Permit, Step};
 use crate::subject::Subject;
@@ -24,7 +24,7 @@ pub(super) fn check_item(context: &mut Context<'_, '_>, item: &Item, phase: Opti
         Kind::Prefix(_) => Ok(Step::Dunno),
         Kind::Broken(problem) => {
             context.warning(problem.warning());
-            if matches!(problem, Problem::NeedsDomain { .. }) {
+            if problem.is_ignored() {
                 return Ok(Step::Dunno);
             }
             Ok(Step::Abort(Refusal::server_error()))

@@ -3,6 +3,7 @@
 //! Decides order, deferral, warnings and effects (SMTPD_ACCESS_README); what a restriction finds is its own business.
 
 mod element;
+mod legacy;
 mod phase;
 mod speculation;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use crate::state::PolicyState;
 use crate::step::{Guard, Step};
 use crate::subject::Subject;
 use element::{check_item, ignored_warning, log_permit, mark_checked, unlisted_subject};
+use legacy::{order_notice, relay_notice};
 use phase::{Phase, bad_address, phases};
 use smtp::server::Moment;
 use std::cell::RefCell;
@@ -74,6 +76,8 @@ pub struct Evaluation {
     defer_if_reject: Option<Refusal>,
     sleeps: u32,
     resolved: RefCell<ResolvedAddresses>,
+    /// For the notice about an order that is only a default.
+    recipient: String,
     decision: Decision,
     over: bool,
 }
@@ -94,6 +98,7 @@ impl Evaluation {
             defer_if_reject: None,
             sleeps: 0,
             resolved: RefCell::default(),
+            recipient: String::new(),
             decision: Decision::default(),
             over: false,
         }
@@ -116,6 +121,9 @@ impl Evaluation {
         if !self.started {
             self.started = true;
             self.phases = phases(plan, facts, self.moment);
+            if plan.legacy_order {
+                self.recipient = facts.recipient.clone().unwrap_or_default();
+            }
             state.recipient_checked &= !matches!(self.moment, Moment::Rcpt | Moment::Vrfy);
             self.restore(state);
         }
@@ -245,6 +253,11 @@ impl Evaluation {
                     self.decision.rejection = Some(rejection);
                     self.over = true;
                 }
+                return Ok(());
+            }
+            Phase::RelayNotice => {
+                relay_notice(&mut context)?;
+                self.decision.log.append(&mut log);
                 return Ok(());
             }
             Phase::Settle => {

@@ -19,6 +19,8 @@ pub(super) enum Phase {
     UnlistedSender,
     Relay,
     Recipient,
+    /// Without a relay list by default, say so where the newer default would have refused.
+    RelayNotice,
     /// A pending deferral is due now.
     Settle,
     UnlistedRecipient,
@@ -87,7 +89,9 @@ pub(super) fn push_recipient(plan: &Plan, facts: &Facts, due: &mut Vec<Phase>) {
     }
     let [first, second] =
         if plan.relay_first { [Phase::Relay, Phase::Recipient] } else { [Phase::Recipient, Phase::Relay] };
-    due.extend([first, second, Phase::Settle]);
+    due.extend([first, second]);
+    due.extend((plan.legacy_relay && facts.recipient.is_some()).then_some(Phase::RelayNotice));
+    due.push(Phase::Settle);
     if plan.reject_unlisted_recipient && plan.check_unlisted {
         due.push(Phase::UnlistedRecipient);
     }

@@ -1,6 +1,6 @@
 //! How a refusal is made of what a check said: deferral in its place, prefixes, log lines.
 
-use super::{Evaluation, Prefixes};
+use super::{Evaluation, Phase, Prefixes, order_notice};
 use crate::decision::{ErrorClass, LogEntry, Rejection};
 use crate::plan::Plan;
 use crate::refusal::Refusal;
@@ -29,6 +29,9 @@ impl Evaluation {
         }
         let reply = refusal.reply(plan.soft_bounce);
         self.decision.log.push(LogEntry::Event { word: "reject", text: reply.clone() });
+        if plan.legacy_order && self.phase == Some(Phase::Recipient) {
+            self.decision.log.push(order_notice(&self.recipient));
+        }
         let no_error_count = prefixes.no_count;
         self.decision.rejection = Some(Rejection { reply, class: refusal.class, no_error_count });
         self.frames.clear();

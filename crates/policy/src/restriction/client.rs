@@ -2,12 +2,14 @@
 
 use super::{Arg, Argument, Input, Restriction, entry};
 use crate::context::Context;
+use crate::decision::LogEntry;
 use crate::facts::PeerStatus;
 use crate::match_list::Matched;
 use crate::question::Suspend;
 use crate::refusal::Refusal;
 use crate::step::{Permit, Step};
 use crate::subject::Subject;
+use smtp::server::ServerSession;
 
 pub(super) const ENTRIES: &[Restriction] = &[
     entry("permit_mynetworks", Argument::None, &[Input::Client], "Permit clients in $mynetworks", permit_mynetworks),
@@ -53,7 +55,17 @@ fn permit_mynetworks(context: &mut Context<'_, '_>, _: &Arg) -> Result<Step, Sus
     let list = &context.plan.mynetworks;
     let name = if list.needs_name() { context.peer_name()?.name } else { "".into() };
     match list.matches_host(&name, context.facts.client.address, context.ask)? {
-        Matched::Yes => Ok(permit_as("permit_mynetworks", Subject::Client)),
+        Matched::Yes => {
+            if context.plan.legacy_networks
+                && !context.facts.client.address.is_some_and(|it| context.plan.routing.is_own_address(it))
+            {
+                let client = ServerSession::CLIENT;
+                context.log.push(LogEntry::Plain(format!(
+                    "using backwards-compatible default setting mynetworks_style=subnet to permit request from client \"{client}\""
+                )));
+            }
+            Ok(permit_as("permit_mynetworks", Subject::Client))
+        }
         Matched::No => Ok(Step::Dunno),
         Matched::Failed(why) => {
             context.warning(why.as_ref());

@@ -36,7 +36,7 @@ pub(super) const ENTRIES: &[Restriction] = &[
 ];
 
 /// Is this an authorized destination? The inner error is what to answer when that cannot be told.
-pub(super) fn is_authorized(context: &mut Context<'_, '_>, recipient: &str) -> Result<Result<bool, Step>, Suspend> {
+pub(crate) fn is_authorized(context: &mut Context<'_, '_>, recipient: &str) -> Result<Result<bool, Step>, Suspend> {
     let facts = context.facts;
     let sender = facts.sender.as_deref().unwrap_or_default();
     let resolved = match context.resolve(sender, recipient)? {

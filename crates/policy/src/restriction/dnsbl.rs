@@ -66,14 +66,23 @@ pub(crate) struct Dnsbl {
     filter: Option<[Vec<(u8, u8)>; 4]>,
 }
 
+/// What is wrong with the name of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BadList {
+    /// It is no domain, so that nothing can be found in it.
+    Domain,
+    /// The filter makes no sense.
+    Filter(String),
+}
+
 impl Dnsbl {
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, BadList> {
         let (domain, filter) = match text.split_once('=') {
-            Some((domain, filter)) => (domain, Some(parse_filter(filter)?)),
+            Some((domain, filter)) => (domain, Some(parse_filter(filter).map_err(BadList::Filter)?)),
             None => (text, None),
         };
         if !is_hostname(&ascii_name(domain).unwrap_or_default()) {
-            return Err(format!("\"{domain}\" is not a domain name"));
+            return Err(BadList::Domain);
         }
         Ok(Self { text: text.into(), domain: domain.into(), filter })
     }

@@ -17,6 +17,7 @@ mod server_access;
 mod tls;
 mod unlisted;
 
+pub(crate) use destination::is_authorized;
 pub(crate) use dnsbl::{DnsblReplies, is_reply_template};
 pub(crate) use parse::{Arg, Item, Kind, List, Origin, Prefix, Problem, Words, parse};
 pub(crate) use unlisted::check_unlisted;
@@ -34,6 +35,8 @@ pub enum Argument {
     None,
     /// `type:name`.
     Table,
+    /// `type:name` or `{ type:name, { search_order = … } }`.
+    CertificateTable,
     /// `domain` or `domain=filter`.
     Domain,
     /// `type:endpoint` or `{ type:endpoint, name=value, … }`.

@@ -1,11 +1,11 @@
 //! Restriction lists as text to items: names, arguments, prefixes, classes, bare tables. The same parser reads
 //! `main.cf` lists and table values; what is wrong becomes an item that refuses with 451 when it is reached.
 
-use super::dnsbl::Dnsbl;
+use super::dnsbl::{BadList, Dnsbl};
+use super::tls::table_of;
 use super::{Argument, Restriction, find_restriction};
 use crate::policy_service::{PolicyService, PolicyServices};
 use crate::tables::{Table, TableRegistry, is_table};
-use config::list::strip_group;
 use config::{Places, Span};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,15 +46,22 @@ pub(crate) enum Problem {
     Removed { name: &'static str, instead: &'static str },
     NeedsTable { name: &'static str, argument: String },
     NeedsDomain { name: &'static str },
+    NotDomain { name: &'static str, argument: String },
     BadFilter { name: &'static str, argument: String, why: String },
     NeedsNumber,
     NeedsServer,
     BadServer(String),
     Braces(String),
+    BadMapSpec(String),
     NotYet(String),
 }
 
 impl Problem {
+    /// Does Postfix go on to the next restriction, with a warning? What else is wrong refuses with 451.
+    pub fn is_ignored(&self) -> bool {
+        matches!(self, Self::NeedsDomain { .. } | Self::NotDomain { .. })
+    }
+
     /// The text of the warning when it is reached at run time.
     pub fn warning(&self) -> String {
         match self {
@@ -66,11 +73,12 @@ impl Problem {
                 format!("restriction {name}: bad argument \"{argument}\": need maptype:mapname")
             }
             Self::NeedsDomain { name } => format!("restriction {name} requires domain name argument"),
+            Self::NotDomain { name, argument } => format!("restriction {name}: \"{argument}\" is not a domain name"),
             Self::BadFilter { name, argument, why } => format!("restriction {name}: bad filter \"{argument}\": {why}"),
             Self::NeedsNumber => "restriction sleep must be followed by number".into(),
             Self::NeedsServer => "restriction check_policy_service must be followed by transport:server".into(),
             Self::BadServer(why) => format!("restriction check_policy_service: {why}"),
-            Self::Braces(why) => why.clone(),
+            Self::Braces(why) | Self::BadMapSpec(why) => why.clone(),
             Self::NotYet(name) => format!("restriction {name} is not supported yet"),
         }
     }
@@ -212,16 +220,26 @@ fn with_argument(
         Argument::None | Argument::Restriction => {
             return (Item { text: name.into(), span, kind: Kind::Check(entry, Arg::None) }, 1);
         }
-        Argument::Table => match (next.and_then(table_spec), words.tables.as_mut()) {
-            (Some(spec), Some(tables)) => Arg::Table(tables.handle(spec, span.clone())),
-            _ => {
-                let argument = next.unwrap_or(name).to_owned();
-                return broken(Problem::NeedsTable { name: entry.name, argument }, 1 + usize::from(next.is_some()));
+        Argument::Table | Argument::CertificateTable => {
+            let spec = match (next, entry.argument) {
+                (Some(next), Argument::CertificateTable) => table_of(next),
+                (next, _) => Ok(next.filter(|spec| is_table(spec))),
+            };
+            match (spec, words.tables.as_mut()) {
+                (Ok(Some(spec)), Some(tables)) => Arg::Table(tables.handle(spec, span.clone())),
+                (Err(why), _) => return broken(Problem::BadMapSpec(why), 2),
+                _ => {
+                    let argument = next.unwrap_or(name).to_owned();
+                    return broken(Problem::NeedsTable { name: entry.name, argument }, 1 + usize::from(next.is_some()));
+                }
             }
-        },
+        }
         Argument::Domain => match next.map(|next| (next, Dnsbl::parse(next))) {
             Some((_, Ok(list))) => Arg::Domain(Arc::new(list)),
-            Some((argument, Err(why))) => {
+            Some((argument, Err(BadList::Domain))) => {
+                return broken(Problem::NotDomain { name: entry.name, argument: argument.into() }, 2);
+            }
+            Some((argument, Err(BadList::Filter(why)))) => {
                 return broken(Problem::BadFilter { name: entry.name, argument: argument.into(), why }, 2);
             }
             None => return broken(Problem::NeedsDomain { name: entry.name }, 1),
@@ -241,14 +259,4 @@ fn with_argument(
     };
     let text = format!("{name} {}", next.unwrap_or_default()).into();
     (Item { text, span, kind: Kind::Check(entry, arg) }, 2)
-}
-
-/// The table of `type:table` or `{ type:table, { search_order = … } }` (check_ccert_access).
-fn table_spec(argument: &str) -> Option<&str> {
-    let Some(group) = strip_group(argument) else { return Some(argument).filter(|spec| is_table(spec)) };
-    let spec = match group.find(", {").or_else(|| group.find(",{")) {
-        Some(at) if !group.starts_with("inline:") => group[..at].trim_end(),
-        _ => group,
-    };
-    Some(spec).filter(|spec| is_table(spec))
 }
