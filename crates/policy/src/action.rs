@@ -61,8 +61,8 @@ pub(crate) fn interpret(
         "DEFER_IF_REJECT" => {
             action.refuse(context, context.plan.codes.access_defer, "Service unavailable").map(Step::DeferIfReject)
         }
-        "OK" | "RELAY" => action.permit(context, word),
-        _ if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) => action.permit(context, word),
+        "OK" | "RELAY" => action.permit(context),
+        _ if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) => action.permit(context),
         "DUNNO" => Ok(Step::Dunno),
         "HANGUP" => {
             action.log(context, "hangup")?;
@@ -105,10 +105,16 @@ impl Action<'_> {
         context.refusal(self.subject, code, (fitted.subject, fitted.detail), text)
     }
 
-    fn permit(&self, context: &mut Context<'_, '_>, action: String) -> Result<Step, Suspend> {
+    fn permit(&self, context: &mut Context<'_, '_>) -> Result<Step, Suspend> {
+        let action = self.word.to_owned();
+        let permit = Permit { action, subject: self.subject, table: Some(self.entry.source.clone()) };
         match &self.guard {
-            Guard::OkIgnored => return Ok(Step::Dunno),
+            Guard::OkIgnored => {
+                context.log_permit(&permit)?;
+                return Ok(Step::Dunno);
+            }
             Guard::OkForbidden(restriction, name) => {
+                context.log_permit(&permit)?;
                 for text in ok_forbidden(restriction, name) {
                     context.warning(text);
                 }
@@ -116,7 +122,7 @@ impl Action<'_> {
             }
             Guard::None => {}
         }
-        Ok(Step::Permit(Permit { action, subject: self.subject, table: Some(self.entry.source.clone()) }))
+        Ok(Step::Permit(permit))
     }
 
     /// `<name>: CLASS TEXT` under the action's word.
@@ -153,8 +159,8 @@ impl Action<'_> {
             "DISCARD" => {
                 self.log(context, "discard")?;
                 context.effects.push(Effect::Discard);
-                let permit =
-                    Permit { action: "DISCARD".into(), subject: self.subject, table: Some(self.entry.source.clone()) };
+                let action = self.word.to_owned();
+                let permit = Permit { action, subject: self.subject, table: Some(self.entry.source.clone()) };
                 return Ok(Step::Discard(permit));
             }
             "FILTER" => {
@@ -231,7 +237,7 @@ impl Action<'_> {
         let items = parse(self.value, &mut words);
         if items.is_empty() {
             context.warning(format!("access table {table} entry {} has empty value", self.value));
-            return self.permit(context, String::new());
+            return self.permit(context);
         }
         let list = Arc::new(List { name: table.clone(), items, origin: self.entry.origin() });
         Ok(Step::Enter(list, self.subject, self.guard.clone()))

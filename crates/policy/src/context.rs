@@ -5,10 +5,11 @@ use crate::address::syntax::{ascii_name, fold, is_hostname};
 use crate::decision::{Effect, LogEntry};
 use crate::dns_filter;
 use crate::facts::{Facts, PeerName, PeerStatus};
+use crate::match_list::Matched;
 use crate::plan::Plan;
 use crate::question::{Answer, Ask, DnsAnswer, DnsStatus, Question, RecordType, Suspend};
 use crate::refusal::Refusal;
-use crate::step::Step;
+use crate::step::{Permit, Step};
 use crate::subject::Subject;
 use smtp::server::Moment;
 use std::cell::RefCell;
@@ -30,6 +31,8 @@ pub(crate) struct Context<'a, 'b> {
     pub warn: bool,
     /// Running ahead of the client: leave all questions pending that can be seen.
     pub eager: bool,
+    /// `defer_if_permit` waits for its turn.
+    pub deferred: bool,
     /// Log lines of this check; dropped when it suspends.
     pub log: &'a mut Vec<LogEntry>,
     /// Effects of this check, dropped likewise.
@@ -64,6 +67,23 @@ impl Context<'_, '_> {
     /// A `warning:` line.
     pub fn warning(&mut self, text: impl Into<String>) {
         self.log.push(LogEntry::Warning(text.into()));
+    }
+
+    /// `permit: … action=NAME for CLASS=VALUE`, where that is wanted and no deferral waits.
+    pub fn log_permit(&mut self, permit: &Permit) -> Result<(), Suspend> {
+        let wanted = &self.plan.permit_log;
+        if self.deferred || wanted.is_empty() || wanted.matches(&permit.action, self.ask)? != Matched::Yes {
+            return Ok(());
+        }
+        let name = self.subject_name(permit.subject)?;
+        // The blank at the end of a line without a table is Postfix's.
+        let mut text = format!("action={} for {}={name} ", permit.action, permit.subject.class());
+        if let Some(table) = &permit.table {
+            text.push_str("from ");
+            text.push_str(table);
+        }
+        self.log.push(LogEntry::Event { word: "permit", text });
+        Ok(())
     }
 
     /// The client's names.

@@ -111,13 +111,20 @@ impl Refusal {
         (400..600).contains(&self.code)
     }
 
-    /// `CODE ENH TEXT`, printable and within limits; `soft` turns 5xx into 4xx.
-    pub(crate) fn reply(&self, soft: bool) -> String {
+    /// `CODE ENH TEXT`, printable and within limits; `soft` turns 5xx into 4xx. Without `smtputf8_enable` octets that
+    /// are not ASCII are not printable.
+    pub(crate) fn reply(&self, soft: bool, utf8: bool) -> String {
         use fmt::Write as _;
         let code = if soft && self.code / 100 == 5 { self.code - 100 } else { self.code };
         let mut reply = String::with_capacity(self.text.len() + 12);
         let _ = write!(reply, "{code} {}.{}.{} ", code / 100, self.status.subject, self.status.detail);
-        reply.extend(self.text.chars().map(|c| if c.is_control() { ' ' } else { c }));
+        for c in self.text.chars() {
+            match c {
+                _ if c.is_control() => reply.push(' '),
+                _ if utf8 || c.is_ascii() => reply.push(c),
+                _ => reply.extend(std::iter::repeat_n(' ', c.len_utf8())),
+            }
+        }
         if reply.len() > REPLY_LIMIT {
             let cut = (0..=REPLY_LIMIT).rev().find(|at| reply.is_char_boundary(*at)).unwrap_or(0);
             reply.truncate(cut);
@@ -139,10 +146,11 @@ mod tests {
     #[test]
     fn replies_have_matching_digits_and_bounds() {
         let refusal = Refusal::new(504, (5, 2), "<a>: Helo command rejected: need fully-qualified hostname");
-        assert_eq!(refusal.reply(false), "504 5.5.2 <a>: Helo command rejected: need fully-qualified hostname");
-        assert_eq!(refusal.reply(true), "404 4.5.2 <a>: Helo command rejected: need fully-qualified hostname");
-        assert_eq!(Refusal::new(450, (7, 1), "a\tb\nc").reply(false), "450 4.7.1 a b c");
-        assert_eq!(Refusal::new(450, (7, 1), "ä".repeat(600)).reply(false).len(), 510);
+        assert_eq!(refusal.reply(false, true), "504 5.5.2 <a>: Helo command rejected: need fully-qualified hostname");
+        assert_eq!(refusal.reply(true, true), "404 4.5.2 <a>: Helo command rejected: need fully-qualified hostname");
+        assert_eq!(Refusal::new(450, (7, 1), "a\tb\nc").reply(false, true), "450 4.7.1 a b c");
+        assert_eq!(Refusal::new(450, (7, 1), "ä".repeat(600)).reply(false, true).len(), 510);
+        assert_eq!(Refusal::new(450, (7, 1), "aéb").reply(false, false), "450 4.7.1 a  b");
     }
 
     #[test]

@@ -4,12 +4,11 @@ use super::phase::Phase;
 use super::{Frame, Prefixes};
 use crate::context::Context;
 use crate::decision::LogEntry;
-use crate::match_list::Matched;
 use crate::question::Suspend;
 use crate::refusal::Refusal;
 use crate::restriction::{Arg, Item, Kind, List, find_restriction};
 use crate::state::PolicyState;
-use crate::step::{Guard, Permit, Step};
+use crate::step::{Guard, Step};
 use crate::subject::Subject;
 
 /// Run one element.
@@ -99,23 +98,4 @@ pub(super) fn ignored_warning(
         _ => next.text.split(' ').next().unwrap_or_default(),
     };
     Some(LogEntry::Warning(format!("restriction `{next}' after `{}' is ignored", entry.name)))
-}
-
-/// `permit: … action=NAME for CLASS=VALUE`, where that is wanted.
-pub(super) fn log_permit(context: &mut Context<'_, '_>, permit: &Permit) -> Result<(), Suspend> {
-    if context.plan.permit_log.is_empty() {
-        return Ok(());
-    }
-    if context.plan.permit_log.matches(&permit.action, context.ask)? != Matched::Yes {
-        return Ok(());
-    }
-    let name = context.subject_name(permit.subject)?;
-    // The blank at the end of a line without a table is Postfix's.
-    let mut text = format!("action={} for {}={name} ", permit.action, permit.subject.class());
-    if let Some(table) = &permit.table {
-        text.push_str("from ");
-        text.push_str(table);
-    }
-    context.log.push(LogEntry::Event { word: "permit", text });
-    Ok(())
 }

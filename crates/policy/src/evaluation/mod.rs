@@ -22,7 +22,7 @@ use crate::restriction::{Arg, Kind, List, Origin, Prefix, check_unlisted};
 use crate::state::PolicyState;
 use crate::step::{Guard, Step};
 use crate::subject::Subject;
-use element::{check_item, ignored_warning, log_permit, mark_checked, unlisted_subject};
+use element::{check_item, ignored_warning, mark_checked, unlisted_subject};
 use legacy::{order_notice, relay_notice};
 use phase::{Phase, bad_address, phases};
 use smtp::server::Moment;
@@ -316,6 +316,7 @@ impl Evaluation {
             subject,
             warn: prefixes.warn,
             eager: self.eager,
+            deferred: self.defer_if_permit.is_some(),
             log: out.log,
             effects: out.effects,
             held: out.held,
@@ -368,8 +369,8 @@ impl Evaluation {
             None => false,
         };
         let step = if checked { Step::Dunno } else { check_item(&mut context, item, self.phase)? };
-        if let (Step::Permit(permit) | Step::Discard(permit), None) = (&step, &self.defer_if_permit) {
-            log_permit(&mut context, permit)?;
+        if let Step::Permit(permit) | Step::Discard(permit) = &step {
+            context.log_permit(permit)?;
         }
         let ignored = ignored_warning(&step, item, &list, &self.frames, prefixes);
         if let Kind::Check(_, arg) = &item.kind {

@@ -20,14 +20,14 @@ impl Evaluation {
             refusal = softer;
         }
         if warn {
-            let text = refusal.reply(plan.soft_bounce);
+            let text = refusal.reply(plan.soft_bounce, plan.smtputf8);
             self.decision.log.push(LogEntry::Event { word: "reject_warning", text });
             return false;
         }
         if prefixes.disconnect && !hard {
             refusal.code = if refusal.code / 100 == 5 && !plan.soft_bounce { 521 } else { 421 };
         }
-        let reply = refusal.reply(plan.soft_bounce);
+        let reply = refusal.reply(plan.soft_bounce, plan.smtputf8);
         self.decision.log.push(LogEntry::Event { word: "reject", text: reply.clone() });
         if plan.legacy_order && self.phase == Some(Phase::Recipient) {
             self.decision.log.push(order_notice(&self.recipient));

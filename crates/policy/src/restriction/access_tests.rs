@@ -397,3 +397,34 @@ fn some_actions_have_no_place_everywhere() {
     let line = "warning: access table hash:/t: action PREPEND must be used before smtpd_end_of_data_restrictions";
     assert_eq!(log(&bench.decide(Moment::EndOfData, "END-OF-MESSAGE")), [line]);
 }
+
+#[test]
+fn permits_are_logged_as_written_even_those_that_are_not_allowed() {
+    let values = [
+        ("smtpd_log_access_permit_actions", "static:all"),
+        ("smtpd_helo_restrictions", "check_helo_access hash:/h"),
+        ("smtpd_sender_restrictions", "check_sender_a_access hash:/a"),
+        ("smtpd_recipient_restrictions", "check_recipient_access hash:/r"),
+    ];
+    let script = Script::default()
+        .entry("hash:/h", "client.example.net", "relay by name")
+        .dns("b.example", &["A 192.0.2.7"])
+        .entry("hash:/a", "192.0.2.7", "Ok")
+        .entry("hash:/r", "u%elsewhere@example.com", "OK");
+    let helo = "permit: action=relay for Helo command=client.example.net from hash:/h";
+    assert_eq!(
+        log(&Bench::new(&values, script.clone()).sender("x@b.example").rcpt()),
+        [
+            helo,
+            "permit: action=Ok for Sender address=x@b.example from hash:/a",
+            "warning: restriction check_sender_a_access returns OK for x@b.example",
+            "warning: this is not allowed for security reasons",
+            "warning: use DUNNO instead of OK if you want to make an exception",
+            "reject: 451 4.3.5 Server configuration error",
+        ]
+    );
+    let values: Vec<_> = values.into_iter().chain([("allow_percent_hack", "no")]).collect();
+    let routed = Bench::new(&values, script).recipient("u%elsewhere@example.com").client("127.0.0.1").rcpt();
+    let said = "permit: action=OK for Recipient address=u%elsewhere@example.com from hash:/r";
+    assert!(log(&routed).contains(&said.to_owned()), "{:?}", log(&routed));
+}

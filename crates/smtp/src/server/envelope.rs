@@ -1,6 +1,7 @@
 //! MAIL, RCPT and VRFY.
 
 use super::event::{Event, Moment, Rate};
+use super::identity::without_unicode;
 use super::line::{Printable, Word, Words};
 use super::session::{ServerSession, Waiting};
 use super::transaction::{Bdat, OptionError, Recipient};
@@ -59,11 +60,7 @@ impl ServerSession {
 
     /// An argument in log lines: without SMTPUTF8 support nothing but printable ASCII.
     fn shown_argument(&self, text: &str) -> String {
-        let mut shown = Printable(text).to_string();
-        if !self.config.smtputf8_enable && !shown.is_ascii() {
-            shown = shown.bytes().map(|b| if b.is_ascii() { char::from(b) } else { '?' }).collect();
-        }
-        shown
+        without_unicode(Printable(text).to_string(), self.config.smtputf8_enable)
     }
 
     fn bad_option(&mut self, error: OptionError, word: Word<'_>) {

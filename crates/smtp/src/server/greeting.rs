@@ -3,7 +3,7 @@
 use super::auth::{Login, without_secrets};
 use super::config::EhloKeywords;
 use super::event::{Event, Moment};
-use super::identity::{AttributeError, Forwarded, Handover, neutered};
+use super::identity::{AttributeError, Forwarded, Handover, neutered, without_unicode};
 use super::line::{Printable, Words, escaped};
 use super::session::{Phase, ServerSession, Waiting};
 use super::statistics::Verb;
@@ -72,7 +72,8 @@ impl ServerSession {
     pub(super) fn accept_helo(&mut self, extended: bool) {
         self.abort_message();
         self.reset_transaction();
-        self.helo = self.pending_helo.take().map(|name| neutered(&name));
+        let utf8 = self.config.smtputf8_enable;
+        self.helo = self.pending_helo.take().map(|name| without_unicode(neutered(&name), utf8));
         self.esmtp |= extended;
         if extended {
             self.ehlo_reply();

@@ -91,6 +91,14 @@ pub(super) fn neutered(text: &str) -> String {
     text.replace(|c: char| c.is_ascii_control() || NEUTERED.contains(&c), "?")
 }
 
+/// With `smtputf8_enable = no` octets that are not ASCII are not printable.
+pub(super) fn without_unicode(text: String, smtputf8_enable: bool) -> String {
+    if smtputf8_enable || text.is_ascii() {
+        return text;
+    }
+    text.bytes().map(|b| if b.is_ascii() { char::from(b) } else { '?' }).collect()
+}
+
 fn peer_name(value: &str) -> Option<Result<String, bool>> {
     match value {
         _ if value.eq_ignore_ascii_case(UNAVAILABLE) => Some(Err(false)),

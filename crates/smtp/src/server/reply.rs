@@ -1,6 +1,7 @@
 //! Replies on their way out, and the session's own log lines.
 
 use super::event::Event;
+use super::identity::without_unicode;
 use super::line::Printable;
 use super::session::{Phase, ServerSession, Waiting};
 use super::statistics::Verb;
@@ -197,7 +198,7 @@ impl ServerSession {
                 let _ = write!(text, " sasl_sender={}", Printable(sender));
             }
         }
-        text
+        without_unicode(text, self.config.smtputf8_enable)
     }
 }
 
