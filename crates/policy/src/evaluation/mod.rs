@@ -421,7 +421,7 @@ impl Evaluation {
                 Outcome::Discard
             }
             Step::DeferIfPermit(refusal) => {
-                let reply = refusal.reply(plan.soft_bounce);
+                let reply = refusal.reply(plan.soft_bounce, plan.smtputf8);
                 let outcome = if prefixes.warn {
                     self.refuse(plan, refusal, prefixes);
                     Outcome::Warned(reply)
@@ -433,13 +433,13 @@ impl Evaluation {
                 outcome
             }
             Step::DeferIfReject(refusal) => {
-                let reply = refusal.reply(plan.soft_bounce);
+                let reply = refusal.reply(plan.soft_bounce, plan.smtputf8);
                 self.defer_if_reject.get_or_insert(refusal);
                 self.after_item(state);
                 Outcome::DeferIfReject(reply)
             }
             Step::Reject(refusal) | Step::Abort(refusal) => {
-                let reply = refusal.reply(plan.soft_bounce);
+                let reply = refusal.reply(plan.soft_bounce, plan.smtputf8);
                 if self.refuse(plan, refusal, prefixes) {
                     return Outcome::Reject(self.decision.rejection.clone().unwrap_or_else(no_rejection));
                 }
