@@ -13,6 +13,8 @@ mod facts;
 mod match_list;
 mod plan;
 mod policy_service;
+#[cfg(test)]
+mod property_tests;
 mod question;
 mod refusal;
 mod restriction;
