@@ -37,7 +37,9 @@ pub use policy_service::{PolicyService, ServiceEndpoint};
 pub use question::{
     Answer, Ask, DnsAnswer, DnsRecord, DnsStatus, Ledger, Question, RecordType, Suspend, TableId, World,
 };
-pub use restriction::{Argument, Input, Restriction, find_restriction, restrictions};
+pub use restriction::{
+    Argument, Input, Listed, Restriction, Support, access_actions, catalogue, find_restriction, restrictions,
+};
 pub use settings::Settings;
 pub use state::PolicyState;
 pub use tables::{Table, TableRegistry, TableUse};
