@@ -13,8 +13,6 @@ mod facts;
 mod match_list;
 mod plan;
 mod policy_service;
-#[cfg(test)]
-mod property_tests;
 mod question;
 mod refusal;
 mod restriction;
@@ -37,9 +35,7 @@ pub use policy_service::{PolicyService, ServiceEndpoint};
 pub use question::{
     Answer, Ask, DnsAnswer, DnsRecord, DnsStatus, Ledger, Question, RecordType, Suspend, TableId, World,
 };
-pub use restriction::{
-    Argument, Input, Listed, Restriction, Support, access_actions, catalogue, find_restriction, restrictions,
-};
+pub use restriction::{Argument, Input, Restriction, find_restriction, restrictions};
 pub use settings::Settings;
 pub use state::PolicyState;
 pub use tables::{Table, TableRegistry, TableUse};

@@ -19,6 +19,9 @@ mod spec;
 mod watch;
 
 pub use error::LookupError;
+pub use file::{database, source};
+pub use fold::fold_bytes as fold_key;
+pub use lines::printable_as as printable;
 pub use open::{OpenOptions, Opened, open};
 pub use set::TableSet;
 pub use spec::{TableSpec, TableType, TypeStatus, table_types};
@@ -26,12 +29,29 @@ pub use watch::WatchedFile;
 
 use std::sync::Arc;
 
+/// Keys and values of a table, in its order.
+pub type Pairs = Vec<(Arc<str>, Arc<str>)>;
+
 /// One lookup table, opened.
 pub trait Table: Send + Sync {
     /// The value of a key, `None` when the table has none.
     ///
     /// Fixed-key tables fold the key's case themselves (unless opened with `fold: false`); pattern tables see it as it is.
     fn get(&self, key: &str) -> Result<Option<Arc<str>>, LookupError>;
+
+    /// The value of a key that need not be UTF-8, without a check of the value either: for tools that are asked to go
+    /// without. Tables that can't have such keys have none.
+    fn get_bytes(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
+        match std::str::from_utf8(key) {
+            Ok(key) => Ok(self.get(key)?.map(|value| value.as_bytes().to_vec())),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// All pairs, of tables that have such a list.
+    fn pairs(&self) -> Option<Pairs> {
+        None
+    }
 
     /// Is this a pattern table (regexp, pcre, cidr, or a compound with such a member)? Callers then ask for the
     /// whole key only and don't try partial keys.

@@ -130,6 +130,29 @@ pub(crate) fn printable(text: &[u8]) -> String {
     out
 }
 
+/// As [`printable`]; without UTF-8, all that isn't ASCII becomes question marks.
+pub fn printable_as(text: &[u8], utf8: bool) -> String {
+    if utf8 {
+        return printable(text);
+    }
+    text.iter().map(|&byte| if byte.is_ascii() && !byte.is_ascii_control() { char::from(byte) } else { '?' }).collect()
+}
+
+/// Why a logical line can't be used, in Postfix's words: it starts with whitespace, or isn't UTF-8 although it must.
+pub(crate) fn objection(line: &Line<'_>, file: &str, utf8: bool) -> Option<String> {
+    let text = line.text.as_ref();
+    if text.first().is_some_and(|&first| is_space(first)) {
+        let (shown, more) = if text.len() > 30 { (&text[..30], "...") } else { (text, "") };
+        let shown = printable_as(shown, utf8);
+        return Some(format!("{file}: logical line must not start with whitespace: \"{shown}{more}\""));
+    }
+    if utf8 && std::str::from_utf8(text).is_err() {
+        let shown = printable(&text[..text.len().min(100)]);
+        return Some(format!("{file}, line {}: non-UTF-8 input \"{shown}\" -- ignoring this line", line.number));
+    }
+    None
+}
+
 /// Collects the warnings about one file, in bounds.
 pub(crate) struct Warnings {
     file: Arc<str>,
@@ -175,22 +198,16 @@ impl Warnings {
     /// The checks common to all table sources: a logical line that starts with whitespace, or isn't UTF-8, is skipped.
     pub(crate) fn usable<'l>(&mut self, line: &'l Line<'_>) -> Option<&'l str> {
         let text = line.text.as_ref();
-        if text.first().is_some_and(|&first| is_space(first)) {
-            self.add(line.number, "table-line", "start the line in its first column", |file| {
-                let (shown, more) = if text.len() > 30 { (&text[..30], "...") } else { (text, "") };
-                let shown = printable(shown);
-                format!("{file}: logical line must not start with whitespace: \"{shown}{more}\"")
-            });
+        if let Some(objection) = objection(line, &self.file.clone(), true) {
+            let indented = text.first().is_some_and(|&first| is_space(first));
+            let (code, help) = match indented {
+                true => ("table-line", "start the line in its first column"),
+                false => ("table-utf8", "save the file in UTF-8"),
+            };
+            self.add(line.number, code, help, |_| objection);
             return None;
         }
-        if let Ok(text) = std::str::from_utf8(text) {
-            return Some(text);
-        }
-        self.add(line.number, "table-utf8", "save the file in UTF-8", |file| {
-            let shown = printable(&text[..text.len().min(100)]);
-            format!("{file}, line {}: non-UTF-8 input \"{shown}\" -- ignoring this line", line.number)
-        });
-        None
+        std::str::from_utf8(text).ok()
     }
 
     /// The error for a line past the limit.

@@ -4,7 +4,7 @@
 use crate::fold::{fold, fold_if};
 use crate::open::{OpenFailure, OpenOptions, Opened, Unavailable, open_nested};
 use crate::spec::{TableSpec, braced_members, group};
-use crate::{Log, LookupError, Table};
+use crate::{Log, LookupError, Pairs, Table};
 use config::Diagnostic;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -28,6 +28,12 @@ struct Inline {
 impl Table for Inline {
     fn get(&self, key: &str) -> Found {
         Ok(self.entries.get(fold_if(self.fold, key).as_ref()).cloned())
+    }
+
+    fn pairs(&self) -> Option<Pairs> {
+        let mut pairs: Pairs = self.entries.iter().map(|(key, value)| (key.as_ref().into(), value.clone())).collect();
+        pairs.sort_unstable();
+        Some(pairs)
     }
 }
 
@@ -78,6 +84,10 @@ struct Constant(Arc<str>);
 impl Table for Constant {
     fn get(&self, _key: &str) -> Found {
         Ok(Some(self.0.clone()))
+    }
+
+    fn get_bytes(&self, _key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
+        Ok(Some(self.0.as_bytes().to_vec()))
     }
 }
 
@@ -197,6 +207,21 @@ impl Table for Union {
         Ok(joined)
     }
 
+    fn get_bytes(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
+        let mut joined: Option<Vec<u8>> = None;
+        for table in &self.0 {
+            let Some(mut value) = table.get_bytes(key)? else { continue };
+            match &mut joined {
+                Some(before) if !before.is_empty() => {
+                    before.push(b',');
+                    before.append(&mut value);
+                }
+                _ => joined = Some(value),
+            }
+        }
+        Ok(joined)
+    }
+
     fn is_pattern(&self) -> bool {
         self.0.iter().any(|table| table.is_pattern())
     }
@@ -219,6 +244,17 @@ impl Table for Pipe {
         let mut value: Arc<str> = key.into();
         for table in &self.0 {
             match table.get(&value)? {
+                Some(next) => value = next,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(value))
+    }
+
+    fn get_bytes(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
+        let mut value = key.to_vec();
+        for table in &self.0 {
+            match table.get_bytes(&value)? {
                 Some(next) => value = next,
                 None => return Ok(None),
             }

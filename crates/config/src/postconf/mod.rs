@@ -245,8 +245,8 @@ fn fatal_expansion(problem: &Diagnostic, output: &mut Output) -> String {
     "macro processing error".to_owned()
 }
 
-/// One JSON object in a line.
-fn json_line(name: &str, value: &str) -> String {
+/// One JSON object in a line, as `-j` of Postfix's commands prints it.
+pub fn json_line(name: &str, value: &str) -> String {
     format!("{{{}: {}}}\n", json_string(name), json_string(value))
 }
 

@@ -10,9 +10,11 @@ mod header;
 mod mime;
 mod output;
 mod rewrite;
+mod segments;
 mod walk;
 
 pub use context::{Effects, Finished, MessageContext, RewriteContext, Verdict};
+pub use segments::{Segment, segments};
 
 use crate::config::CleanupConfig;
 use crate::log::LogLine;

@@ -3,7 +3,6 @@
 //! Each family has a file with its entries, checks and tests.
 
 mod access;
-mod catalogue;
 mod client;
 mod destination;
 mod dnsbl;
@@ -18,7 +17,6 @@ mod server_access;
 mod tls;
 mod unlisted;
 
-pub use catalogue::{Listed, Support, access_actions, catalogue};
 pub(crate) use destination::is_authorized;
 pub(crate) use dnsbl::{DnsblReplies, is_reply_template};
 pub(crate) use parse::{Arg, Item, Kind, List, Origin, Prefix, Problem, Words, parse};

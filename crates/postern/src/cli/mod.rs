@@ -2,10 +2,13 @@
 
 mod compatibility;
 mod postconf;
+mod postmap;
 mod serve;
 
 use clap::{Parser, Subcommand};
-use std::path::PathBuf;
+use postmap::Tool;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The embedded default configuration.
@@ -20,6 +23,7 @@ Examples:
   postern serve -c /etc/postfix        serve it as it is
   postern reload -c /etc/postfix       check it, then switch the running server to it
   postern postconf -n -c /etc/postfix  as postconf(1): what differs from the defaults
+  postern postmap -q KEY hash:FILE     as postmap(1): make, change and ask lookup tables
   postern default-config main.cf       a configuration to start your own from";
 
 /// An SMTP relay and access-control server that runs Postfix's policy language.
@@ -60,6 +64,20 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
         arguments: Vec<String>,
     },
+    /// Make, change, query and list lookup tables as postmap(1) does: `postern postmap hash:/etc/postfix/access`
+    #[command(disable_help_flag = true)]
+    Postmap {
+        /// postmap(1)'s options and tables
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+        arguments: Vec<OsString>,
+    },
+    /// The same for alias tables, as postalias(1) does: `postern postalias hash:/etc/aliases`
+    #[command(disable_help_flag = true)]
+    Postalias {
+        /// postalias(1)'s options and tables
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+        arguments: Vec<OsString>,
+    },
     /// Print COMPATIBILITY.md: what acts, what doesn't yet, what differs from Postfix
     Compatibility,
     /// Print the embedded default configuration
@@ -70,14 +88,29 @@ enum Command {
     },
 }
 
+/// Called by the name of one of Postfix's commands (a link to the program), it is that command.
+fn called_as_a_tool() -> Option<Option<Command>> {
+    let mut words = std::env::args_os();
+    let name = words.next()?;
+    let command = match Path::new(&name).file_name()?.to_str()? {
+        "postconf" => Command::Postconf { arguments: words.map(|word| word.to_string_lossy().into_owned()).collect() },
+        "postmap" => Command::Postmap { arguments: words.collect() },
+        "postalias" => Command::Postalias { arguments: words.collect() },
+        _ => return None,
+    };
+    Some(Some(command))
+}
+
 /// Run the program.
 pub fn run() -> ExitCode {
-    let result = match Arguments::parse().command {
+    let result = match called_as_a_tool().unwrap_or_else(|| Arguments::parse().command) {
         None => serve::serve(None),
         Some(Command::Serve { config_dir }) => serve::serve(config_dir.as_deref()),
         Some(Command::Check { config_dir }) => serve::check(config_dir.as_deref()),
         Some(Command::Reload { config_dir }) => serve::reload(&config_dir),
         Some(Command::Postconf { arguments }) => postconf::run(&arguments),
+        Some(Command::Postmap { arguments }) => Ok(postmap::run(Tool::Postmap, &arguments)),
+        Some(Command::Postalias { arguments }) => Ok(postmap::run(Tool::Postalias, &arguments)),
         Some(Command::Compatibility) => {
             print!("{}", compatibility::page());
             Ok(ExitCode::SUCCESS)

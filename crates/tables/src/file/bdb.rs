@@ -7,29 +7,29 @@
 use std::cell::Cell;
 
 /// Page and metadata offsets, from the format of Berkeley DB 4.2 and later (hash 8–10, btree 9–10).
-mod offset {
-    pub(super) const MAGIC: usize = 12;
-    pub(super) const VERSION: usize = 16;
-    pub(super) const PAGE_SIZE: usize = 20;
-    pub(super) const ENCRYPTION: usize = 24;
-    pub(super) const META_FLAGS: usize = 26;
-    pub(super) const LAST_PAGE: usize = 32;
-    pub(super) const NEXT_PAGE: usize = 16;
-    pub(super) const ENTRIES: usize = 20;
-    pub(super) const DATA_LENGTH: usize = 22;
-    pub(super) const PAGE_TYPE: usize = 25;
-    pub(super) const ITEMS: usize = 26;
+pub(super) mod offset {
+    pub(in crate::file) const MAGIC: usize = 12;
+    pub(in crate::file) const VERSION: usize = 16;
+    pub(in crate::file) const PAGE_SIZE: usize = 20;
+    pub(in crate::file) const ENCRYPTION: usize = 24;
+    pub(in crate::file) const META_FLAGS: usize = 26;
+    pub(in crate::file) const LAST_PAGE: usize = 32;
+    pub(in crate::file) const NEXT_PAGE: usize = 16;
+    pub(in crate::file) const ENTRIES: usize = 20;
+    pub(in crate::file) const DATA_LENGTH: usize = 22;
+    pub(in crate::file) const PAGE_TYPE: usize = 25;
+    pub(in crate::file) const ITEMS: usize = 26;
 }
 
-const HASH_MAGIC: u32 = 0x06_1561;
-const BTREE_MAGIC: u32 = 0x05_3162;
+pub(super) const HASH_MAGIC: u32 = 0x06_1561;
+pub(super) const BTREE_MAGIC: u32 = 0x05_3162;
 
-const PAGE_HASH_UNSORTED: u8 = 2;
-const PAGE_IBTREE: u8 = 3;
-const PAGE_LBTREE: u8 = 5;
-const PAGE_OVERFLOW: u8 = 7;
+pub(super) const PAGE_HASH_UNSORTED: u8 = 2;
+pub(super) const PAGE_IBTREE: u8 = 3;
+pub(super) const PAGE_LBTREE: u8 = 5;
+pub(super) const PAGE_OVERFLOW: u8 = 7;
 const PAGE_LDUP: u8 = 12;
-const PAGE_HASH: u8 = 13;
+pub(super) const PAGE_HASH: u8 = 13;
 
 /// What is wrong with a file.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,10 +57,10 @@ pub(crate) enum Broken {
 }
 
 /// A whole file, seen as pages.
-struct Pages<'a> {
+pub(super) struct Pages<'a> {
     file: &'a [u8],
     size: usize,
-    last: u32,
+    pub(super) last: u32,
     big_endian: bool,
     /// How many more bytes of items are believed: items that share bytes could else swell without end.
     budget: Cell<usize>,
@@ -72,8 +72,9 @@ pub(crate) fn read(file: &[u8], mut each: impl FnMut(&[u8], &[u8])) -> Result<()
     for number in 1..=pages.last {
         let page = pages.page(number)?;
         match page.bytes[offset::PAGE_TYPE] {
-            PAGE_HASH | PAGE_HASH_UNSORTED => page.pairs(Page::hash_item, &mut each)?,
-            PAGE_LBTREE => page.pairs(Page::btree_item, &mut each)?,
+            PAGE_HASH | PAGE_HASH_UNSORTED | PAGE_LBTREE => {
+                page.leaf_pairs(&mut |key, value| each(without_nul(key), without_nul(value)))?;
+            }
             _ => {}
         }
     }
@@ -86,7 +87,7 @@ fn without_nul(text: &[u8]) -> &[u8] {
 }
 
 impl<'a> Pages<'a> {
-    fn new(file: &'a [u8]) -> Result<Self, Broken> {
+    pub(super) fn new(file: &'a [u8]) -> Result<Self, Broken> {
         let word = |at: usize, big_endian| number(file, at, big_endian).ok_or(Broken::Magic);
         let big_endian = !matches!(word(offset::MAGIC, false)?, HASH_MAGIC | BTREE_MAGIC);
         let versions = match word(offset::MAGIC, big_endian)? {
@@ -116,7 +117,12 @@ impl<'a> Pages<'a> {
         Ok(Self { file, size, last, big_endian, budget })
     }
 
-    fn page(&self, number: u32) -> Result<Page<'_, 'a>, Broken> {
+    /// A number of the metadata page.
+    pub(super) fn meta(&self, at: usize) -> Result<u32, Broken> {
+        self.file.get(..self.size).and_then(|page| number(page, at, self.big_endian)).ok_or(Broken::Page(0))
+    }
+
+    pub(super) fn page(&self, number: u32) -> Result<Page<'_, 'a>, Broken> {
         let start = number as usize * self.size;
         let bytes = self.file.get(start..start + self.size).ok_or(Broken::Page(number))?;
         Ok(Page { pages: self, number, bytes })
@@ -130,7 +136,7 @@ fn number(bytes: &[u8], at: usize, big_endian: bool) -> Option<u32> {
 }
 
 #[derive(Clone, Copy)]
-struct Page<'p, 'a> {
+pub(super) struct Page<'p, 'a> {
     pages: &'p Pages<'a>,
     number: u32,
     bytes: &'a [u8],
@@ -140,7 +146,11 @@ struct Page<'p, 'a> {
 type Item<'a> = std::borrow::Cow<'a, [u8]>;
 
 impl<'a> Page<'_, 'a> {
-    fn broken(&self) -> Broken {
+    pub(super) fn kind(&self) -> u8 {
+        self.bytes[offset::PAGE_TYPE]
+    }
+
+    pub(super) fn broken(&self) -> Broken {
         Broken::Page(self.number)
     }
 
@@ -149,7 +159,7 @@ impl<'a> Page<'_, 'a> {
         Ok(usize::from(if self.pages.big_endian { u16::from_be_bytes(two) } else { u16::from_le_bytes(two) }))
     }
 
-    fn word(&self, at: usize) -> Result<u32, Broken> {
+    pub(super) fn word(&self, at: usize) -> Result<u32, Broken> {
         number(self.bytes, at, self.pages.big_endian).ok_or(self.broken())
     }
 
@@ -158,8 +168,14 @@ impl<'a> Page<'_, 'a> {
     }
 
     /// Where item number `index` starts.
-    fn item(&self, index: usize) -> Result<usize, Broken> {
+    pub(super) fn item(&self, index: usize) -> Result<usize, Broken> {
         self.short(offset::ITEMS + 2 * index)
+    }
+
+    /// The pairs of a leaf page of either kind.
+    pub(super) fn leaf_pairs(&self, each: &mut impl FnMut(&[u8], &[u8])) -> Result<(), Broken> {
+        let is_btree = self.bytes[offset::PAGE_TYPE] == PAGE_LBTREE;
+        self.pairs(if is_btree { Page::btree_item } else { Page::hash_item }, each)
     }
 
     /// The pairs of a leaf page: keys have even, values odd numbers.
@@ -173,7 +189,7 @@ impl<'a> Page<'_, 'a> {
             if let (Some(key), Some(value)) = (item(self, index)?, item(self, index + 1)?) {
                 let left = self.pages.budget.get().checked_sub(key.len() + value.len());
                 self.pages.budget.set(left.ok_or(self.broken())?);
-                each(without_nul(&key), without_nul(&value));
+                each(&key, &value);
             }
         }
         Ok(())

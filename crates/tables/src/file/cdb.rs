@@ -23,6 +23,13 @@ fn number(file: &[u8], at: usize) -> Option<usize> {
 
 /// Hand every key and value to `each`, in file order. NULs at their ends are already gone.
 pub(crate) fn read(file: &[u8], mut each: impl FnMut(&[u8], &[u8])) -> Result<(), Broken> {
+    read_raw(file, |key, value| {
+        each(key.strip_suffix(&[0]).unwrap_or(key), value.strip_suffix(&[0]).unwrap_or(value));
+    })
+}
+
+/// As [`read`], with the NULs.
+pub(crate) fn read_raw(file: &[u8], mut each: impl FnMut(&[u8], &[u8])) -> Result<(), Broken> {
     let mut end = usize::MAX;
     for table in 0..256 {
         let place = number(file, table * 8).ok_or(Broken::Header)?;
@@ -40,7 +47,7 @@ pub(crate) fn read(file: &[u8], mut each: impl FnMut(&[u8], &[u8])) -> Result<()
         let middle = record(at + 8 + key)?;
         let next = record(middle + value)?;
         let (key, value) = (&file[at + 8..middle], &file[middle..next]);
-        each(key.strip_suffix(&[0]).unwrap_or(key), value.strip_suffix(&[0]).unwrap_or(value));
+        each(key, value);
         at = next;
     }
     Ok(())

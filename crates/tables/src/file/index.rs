@@ -1,7 +1,7 @@
 //! Key-value pairs in memory: one buffer for all texts and one compact index of places in it.
 
 use crate::fold::{fold, fold_if};
-use crate::{LookupError, Table};
+use crate::{LookupError, Pairs, Table};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -96,6 +96,16 @@ fn key_at<'a>(texts: &'a str, place: &Place) -> &'a str {
 impl Table for Index {
     fn get(&self, key: &str) -> Result<Option<Arc<str>>, LookupError> {
         Ok(self.value(key).map(Arc::from))
+    }
+
+    fn pairs(&self) -> Option<Pairs> {
+        let mut places: Vec<&Place> = self.places.iter().collect();
+        places.sort_unstable_by_key(|place| place.start);
+        let value = |place: &Place| {
+            let start = place.start as usize + place.key as usize;
+            self.texts.get(start..start + place.value as usize).unwrap_or_default()
+        };
+        Some(places.into_iter().map(|place| (key_at(&self.texts, place).into(), value(place).into())).collect())
     }
 }
 

@@ -3,10 +3,19 @@
 //! All are read into memory whole; a look-up touches no file. A changed file is read again by
 //! [`crate::TableSet::refresh`].
 
+mod alias;
 mod bdb;
+mod bdb_btree;
+mod bdb_hash;
+mod bdb_order;
+mod bdb_write;
 mod cdb;
+mod cdb_write;
+pub mod database;
 mod index;
 mod lmdb;
+mod replace;
+pub mod source;
 mod text;
 
 use crate::open::{OpenFailure, OpenOptions, Opened, cannot_open};

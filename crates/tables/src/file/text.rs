@@ -28,10 +28,10 @@ pub(crate) fn read(
     for line in LogicalLines::new(text) {
         let line = line.map_err(|long| warnings.too_long(long))?;
         let Some(text) = warnings.usable(&line) else { continue };
-        let (key, value) = split(text);
+        let (key, value) = split_text(text);
         if value.is_empty() {
             let ending = if wording == Wording::Texthash { " -- ignoring this line" } else { "" };
-            let unbalanced = key.len() == text.len() && is_unbalanced(text);
+            let unbalanced = key.len() == text.len() && is_unbalanced(text.as_bytes());
             warnings.add(
                 line.number,
                 "table-line",
@@ -94,11 +94,10 @@ fn looks_binary(text: &[u8]) -> bool {
 }
 
 /// Key and value. Quotes and backslashes stay in the key; whitespace inside quotes or after a backslash doesn't end it.
-fn split(text: &str) -> (&str, &str) {
-    let bytes = text.as_bytes();
+pub(super) fn split(text: &[u8]) -> (&[u8], &[u8]) {
     let (mut at, mut quoted) = (0, false);
-    while at < bytes.len() {
-        match bytes[at] {
+    while at < text.len() {
+        match text[at] {
             b'"' => quoted = !quoted,
             b'\\' => at += 1,
             byte if !quoted && is_space(byte) => break,
@@ -106,15 +105,19 @@ fn split(text: &str) -> (&str, &str) {
         }
         at += 1;
     }
-    // The end is at an ASCII byte or at the end; a skipped byte inside a character is followed by its rest.
-    let at = at.min(bytes.len());
-    let (key, value) = text.split_at_checked(at).unwrap_or((text, ""));
-    let value = trim_end(trim_start(value.as_bytes()));
-    (key, std::str::from_utf8(value).unwrap_or_default())
+    let (key, value) = text.split_at(at.min(text.len()));
+    (key, trim_end(trim_start(value)))
 }
 
-fn is_unbalanced(text: &str) -> bool {
-    let (mut quoted, mut bytes) = (false, text.bytes());
+/// As [`split`]. The key ends at an ASCII byte or with the text: a byte skipped inside a character is followed by its
+/// rest.
+fn split_text(text: &str) -> (&str, &str) {
+    let (key, value) = split(text.as_bytes());
+    (std::str::from_utf8(key).unwrap_or(text), std::str::from_utf8(value).unwrap_or_default())
+}
+
+pub(super) fn is_unbalanced(text: &[u8]) -> bool {
+    let (mut quoted, mut bytes) = (false, text.iter());
     while let Some(byte) = bytes.next() {
         match byte {
             b'\\' => drop(bytes.next()),
@@ -198,7 +201,7 @@ mod tests {
             ("end\\", "end\\", ""),
             ("k\\\u{e9} v", "k\\\u{e9}", "v"),
         ] {
-            assert_eq!(split(text), (key, value), "{text}");
+            assert_eq!(split_text(text), (key, value), "{text}");
         }
     }
 

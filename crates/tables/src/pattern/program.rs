@@ -239,9 +239,9 @@ impl<E: Engine> Program<E> {
         }
     }
 
-    fn result(&self, step: &Step<E>, template: &Template, key: &Key<'_>) -> Result<Option<Arc<str>>, LookupError> {
+    fn result(&self, step: &Step<E>, template: &Template, key: &Key<'_>) -> Result<Answer, LookupError> {
         let parts = match template {
-            Template::Fixed(text) => return Ok(Some(text.clone())),
+            Template::Fixed(text) => return Ok(Answer::Text(text.clone())),
             Template::Parts(parts) => parts,
         };
         let groups = step
@@ -258,17 +258,14 @@ impl<E: Engine> Program<E> {
                 }
             }
         }
-        // The engines work on bytes: a group may end inside a character.
-        match String::from_utf8(result) {
-            Ok(text) => Ok(Some(text.into())),
-            Err(error) => Err(LookupError::new(format!(
-                "{}: key \"{}\": non-UTF-8 value \"{}\": malformed UTF-8 or invalid codepoint",
-                self.spec,
-                String::from_utf8_lossy(key.text),
-                printable(error.as_bytes())
-            ))),
-        }
+        Ok(Answer::Bytes(result))
     }
+}
+
+/// A result: as it stands in the table, or put together.
+enum Answer {
+    Text(Arc<str>),
+    Bytes(Vec<u8>),
 }
 
 impl<E: Engine> Program<E> {
@@ -294,14 +291,14 @@ impl<E: Engine> Program<E> {
         }
     }
 
-    fn run(&self, key: &Key<'_>, found: &Found) -> Result<Option<Arc<str>>, LookupError> {
+    fn run(&self, key: &Key<'_>, found: &Found) -> Result<Option<Answer>, LookupError> {
         let mut at = 0;
         while let Some(next) = self.next(at, found) {
             let Some(step) = self.steps.get(next) else { break };
             let holds = self.holds(step, key);
             at = match &step.action {
                 Action::If(end) if !holds => *end,
-                Action::Result(template) if holds => return self.result(step, template, key),
+                Action::Result(template) if holds => return self.result(step, template, key).map(Some),
                 _ => next + 1,
             };
         }
@@ -326,10 +323,10 @@ thread_local! {
 /// Memory for a longer key is not kept.
 const KEPT: usize = 64 << 10;
 
-impl<E: Engine> Table for Program<E> {
-    fn get(&self, key: &str) -> Result<Option<Arc<str>>, LookupError> {
+impl<E: Engine> Program<E> {
+    /// The result of the first rule that holds.
+    fn first(&self, text: &[u8]) -> Result<Option<Answer>, LookupError> {
         // What follows a NUL can't be seen by C; no key of ours has one.
-        let text = key.as_bytes();
         let text = &text[..memchr::memchr(0, text).unwrap_or(text.len())];
         let mut scratch = SCRATCH.take();
         if let Some(filter) = &self.filter {
@@ -348,6 +345,31 @@ impl<E: Engine> Table for Program<E> {
             SCRATCH.set(scratch);
         }
         result
+    }
+}
+
+impl<E: Engine> Table for Program<E> {
+    fn get(&self, key: &str) -> Result<Option<Arc<str>>, LookupError> {
+        match self.first(key.as_bytes())? {
+            None => Ok(None),
+            Some(Answer::Text(text)) => Ok(Some(text)),
+            // The engines work on bytes: a group may end inside a character.
+            Some(Answer::Bytes(bytes)) => match String::from_utf8(bytes) {
+                Ok(text) => Ok(Some(text.into())),
+                Err(error) => Err(LookupError::new(format!(
+                    "{}: key \"{key}\": non-UTF-8 value \"{}\": malformed UTF-8 or invalid codepoint",
+                    self.spec,
+                    printable(error.as_bytes())
+                ))),
+            },
+        }
+    }
+
+    fn get_bytes(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
+        Ok(self.first(key)?.map(|answer| match answer {
+            Answer::Text(text) => text.as_bytes().to_vec(),
+            Answer::Bytes(bytes) => bytes,
+        }))
     }
 
     fn is_pattern(&self) -> bool {
