@@ -13,6 +13,7 @@ mod facts;
 mod match_list;
 mod plan;
 mod policy_service;
+mod program;
 mod question;
 mod refusal;
 mod restriction;
@@ -32,6 +33,7 @@ pub use facts::{Client, Facts, PeerName, PeerStatus, Protocol, Sasl, Tls};
 pub use match_list::{ListKind, MatchList, Matched};
 pub use plan::Plan;
 pub use policy_service::{PolicyService, ServiceEndpoint};
+pub use program::{ProgramItem, ProgramKind, ProgramList};
 pub use question::{
     Answer, Ask, DnsAnswer, DnsRecord, DnsStatus, Ledger, Question, RecordType, Suspend, TableId, World,
 };

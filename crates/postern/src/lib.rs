@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod deliver;
 pub mod dns;
 pub mod driver;
+pub mod explain;
 mod lookup;
 pub mod maillog;
 mod memory;

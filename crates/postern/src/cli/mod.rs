@@ -1,6 +1,7 @@
 //! The command line.
 
 mod compatibility;
+mod explain;
 mod postconf;
 mod postmap;
 mod serve;
@@ -22,6 +23,8 @@ Examples:
   postern check -c /etc/postfix        every problem of a configuration
   postern serve -c /etc/postfix        serve it as it is
   postern reload -c /etc/postfix       check it, then switch the running server to it
+  postern explain -c /etc/postfix --client 192.0.2.1 --sender a@b.example --recipient u@example.com
+                                       why it decides as it does
   postern postconf -n -c /etc/postfix  as postconf(1): what differs from the defaults
   postern postmap -q KEY hash:FILE     as postmap(1): make, change and ask lookup tables
   postern default-config main.cf       a configuration to start your own from";
@@ -78,6 +81,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
         arguments: Vec<OsString>,
     },
+    /// Tell why a policy decides as it does: every list, restriction, question and answer
+    Explain(Box<explain::Arguments>),
     /// Print COMPATIBILITY.md: what acts, what doesn't yet, what differs from Postfix
     Compatibility,
     /// Print the embedded default configuration
@@ -111,6 +116,7 @@ pub fn run() -> ExitCode {
         Some(Command::Postconf { arguments }) => postconf::run(&arguments),
         Some(Command::Postmap { arguments }) => Ok(postmap::run(Tool::Postmap, &arguments)),
         Some(Command::Postalias { arguments }) => Ok(postmap::run(Tool::Postalias, &arguments)),
+        Some(Command::Explain(arguments)) => explain::run(&arguments),
         Some(Command::Compatibility) => {
             print!("{}", compatibility::page());
             Ok(ExitCode::SUCCESS)

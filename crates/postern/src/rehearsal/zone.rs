@@ -57,6 +57,18 @@ impl Zone {
         Ok(zone)
     }
 
+    /// A file's records and nothing else.
+    ///
+    /// # Errors
+    /// A line that isn't a record, with its place.
+    pub fn empty(file: &str, lines: &[(usize, String)]) -> Result<Self, String> {
+        let mut zone = Self::default();
+        for (at, line) in lines {
+            zone.add(line).map_err(|problem| format!("{file}:{at}: {problem}"))?;
+        }
+        Ok(zone)
+    }
+
     fn add(&mut self, line: &str) -> Result<(), String> {
         let bad = || format!("a record is `name TYPE data` or `name SERVFAIL`, not: {line}");
         let words: Vec<&str> = line.split_whitespace().collect();
