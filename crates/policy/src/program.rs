@@ -81,11 +81,8 @@ impl Plan {
             Kind::Broken(problem) => ProgramKind::Broken(problem.warning()),
         };
         let items = list.items.iter();
-        let items = items.map(|item| ProgramItem {
-            text: item.text.clone(),
-            span: item.span.clone(),
-            kind: kind(&item.kind),
-        });
+        let items =
+            items.map(|item| ProgramItem { text: item.text.clone(), span: item.span.clone(), kind: kind(&item.kind) });
         ProgramList { name: list.name.clone(), when, items: items.collect() }
     }
 }
