@@ -73,18 +73,22 @@ impl Table<'_> {
     fn add(&mut self, bucket: usize, pair: Pair, at_end: bool) -> bool {
         let (key, value) = self.pairs[pair as usize];
         let size = size(key) + size(value) + 4;
+        const ROOM: usize = PAGE - HEADER;
         let pages = &mut self.buckets[bucket];
-        let first = if at_end { pages.len().saturating_sub(1) } else { 0 };
-        let room = pages[first..].iter().position(|page| page.used + size <= PAGE - HEADER);
-        if room.is_none() {
+        let last = pages.len() - 1;
+        // A pair that just fits is put on the last page, but not on one before.
+        let before = if at_end { None } else { pages[..last].iter().position(|page| page.used + size < ROOM) };
+        let at = before.or((pages[last].used + size <= ROOM).then_some(last));
+        let is_full = at.is_none();
+        if is_full {
             pages.push(Page::default());
         }
-        let at = room.map_or(pages.len() - 1, |at| first + at);
+        let at = at.unwrap_or(last + 1);
         let page = &mut pages[at];
         page.used += size;
         let place = page.pairs.partition_point(|&other| self.pairs[other as usize].0 < key);
         page.pairs.insert(place, pair);
-        room.is_none()
+        is_full
     }
 
     /// Add a bucket, which takes its share of the one that it is split from.

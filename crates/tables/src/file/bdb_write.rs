@@ -87,9 +87,8 @@ impl Writer {
             let number = self.reserve(1);
             self.page(number)[HEADER..HEADER + chunk.len()].copy_from_slice(chunk);
             let next = if chunks.peek().is_some() { number + 1 } else { 0 };
-            // One item refers to the first page.
-            let references = usize::from(previous == 0);
-            self.header(number, Header { previous, next, level: 0, kind: PAGE_OVERFLOW }, references, chunk.len());
+            // One item refers to the chain.
+            self.header(number, Header { previous, next, level: 0, kind: PAGE_OVERFLOW }, 1, chunk.len());
             previous = number;
         }
         first
