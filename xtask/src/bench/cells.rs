@@ -11,10 +11,10 @@ use super::peers::{Peer, Site, Who};
 use super::table::{Figure, Table};
 
 /// The cells, in the order of the table.
-pub const CELLS: [&str; 5] = ["reject", "accept", "idle", "dns30", "start"];
+pub const CELLS: [&str; 8] = ["reject", "accept", "idle", "dns30", "start", "lookups", "headers", "access"];
 
 /// Client addresses of the load cells.
-const CLIENTS: (Ipv4Addr, u32) = (Ipv4Addr::new(127, 1, 0, 1), 16);
+pub const CLIENTS: (Ipv4Addr, u32) = (Ipv4Addr::new(127, 1, 0, 1), 16);
 /// Listed client addresses: every round of dns30 takes new ones for each server.
 const LISTED: (Ipv4Addr, u32) = (Ipv4Addr::new(127, 128, 0, 0), 4096);
 /// The delay of each DNS answer in dns30.
@@ -32,11 +32,11 @@ pub fn listed() -> impl Iterator<Item = Ipv4Addr> {
 
 /// A bench under way.
 pub struct Bench {
-    site: Site,
+    pub(super) site: Site,
     dns: FixtureDns,
-    who: Vec<Who>,
-    quick: bool,
-    table: Table,
+    pub(super) who: Vec<Who>,
+    pub(super) quick: bool,
+    pub(super) table: Table,
     next_listed: u64,
 }
 
@@ -48,6 +48,9 @@ impl Bench {
 
     /// One round of one cell, all servers in turn.
     pub fn cell(&mut self, cell: &str, _round: usize) -> Result<(), String> {
+        if cell == "lookups" {
+            return self.lookups();
+        }
         for who in self.who.clone() {
             let result = match cell {
                 "reject" => self.load(who, Kind::Reject),
@@ -55,6 +58,8 @@ impl Bench {
                 "idle" => self.idle(who),
                 "dns30" if who != Who::Sink => self.dns30(who),
                 "start" if who != Who::Sink => self.start(who),
+                "headers" if who != Who::Sink => self.headers(who),
+                "access" if who != Who::Sink => self.access(who),
                 _ => Ok(()),
             };
             result.map_err(|e| format!("{cell}, {}: {e}", who.name()))?;
@@ -67,7 +72,8 @@ impl Bench {
         self.table.print(&self.who)
     }
 
-    fn errors(&mut self, who: Who, outcome: &Outcome) -> Result<(), String> {
+    /// Says what went wrong; of our sessions none may.
+    pub(super) fn errors(&mut self, who: Who, outcome: &Outcome) -> Result<(), String> {
         let count: u64 = outcome.errors.values().sum();
         for (what, times) in &outcome.errors {
             eprintln!("  {}: {times} times {what}", who.name());

@@ -3,6 +3,8 @@
 //! postern is measured alone.
 
 mod cells;
+mod corpus;
+mod large;
 mod load;
 mod meter;
 mod peers;

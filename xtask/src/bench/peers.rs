@@ -65,7 +65,7 @@ impl Drop for Peer {
 }
 
 /// The policy of the wiki's examples, as the second opinion of this bench has it too.
-fn policy(table: &str) -> String {
+pub fn policy(table: &str) -> String {
     format!(
         "myhostname = mx.relay.test
 mydomain = relay.test
@@ -124,19 +124,38 @@ impl Site {
         Ok(Self { dir, postern, dns, table })
     }
 
+    /// Where the tables are.
+    pub fn directory(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The access table.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// The program.
+    pub fn postern(&self) -> &Path {
+        &self.postern
+    }
+
     /// Starts a server and waits for its greeting. `text_table`: the access table as text; `refusing`: a sink that
     /// refuses every recipient.
     pub fn start(&self, who: Who, text_table: bool, refusing: bool) -> Result<Peer, String> {
+        let text = format!("texthash:{}", self.dir.path().join("access").display());
+        self.start_with(who, &policy(if text_table { &text } else { &self.table }), refusing)
+    }
+
+    /// The same with a policy of its own.
+    pub fn start_with(&self, who: Who, policy: &str, refusing: bool) -> Result<Peer, String> {
         let dir = self.dir.path().join(format!("{}.{}", who.name(), free_port()));
         let port = free_port();
         for part in ["", "etc", "spool", "data"] {
             fs::create_dir_all(dir.join(part)).map_err(|e| format!("{}: {e}", dir.display()))?;
         }
-        let text = format!("texthash:{}", self.dir.path().join("access").display());
-        let table = if text_table { &text } else { &self.table };
         let mut command = match who {
-            Who::Postern => self.postern(&dir, port, table)?,
-            Who::Postfix => postfix(&dir, port, table)?,
+            Who::Postern => self.postern_command(&dir, port, policy)?,
+            Who::Postfix => postfix(&dir, port, policy)?,
             Who::Sink => sink(port, refusing),
         };
         let begin = Instant::now();
@@ -157,13 +176,13 @@ impl Site {
         }
     }
 
-    fn postern(&self, dir: &Path, port: u16, table: &str) -> Result<Command, String> {
+    fn postern_command(&self, dir: &Path, port: u16, policy: &str) -> Result<Command, String> {
         let at = dir.display();
         let mut main_cf =
             format!("compatibility_level = 3.12\nqueue_directory = {at}/spool\ndata_directory = {at}/data\n");
         main_cf +=
             &format!("maillog_file = {at}/maillog\nmaillog_file_prefixes = /\npostern_dns_servers = {}\n", self.dns);
-        main_cf += &policy(table);
+        main_cf += policy;
         if let Some(owner) = mail_owner() {
             main_cf += &format!("mail_owner = {owner}\n");
             let written = [dir.to_owned(), dir.join("spool"), dir.join("data")];
@@ -179,7 +198,7 @@ impl Site {
     }
 }
 
-fn postfix(dir: &Path, port: u16, table: &str) -> Result<Command, String> {
+fn postfix(dir: &Path, port: u16, policy: &str) -> Result<Command, String> {
     let at = dir.display();
     let main_cf = format!(
         "compatibility_level = 3.6
@@ -193,7 +212,7 @@ setgid_group = postdrop
 default_process_limit = 100
 "
     );
-    write(&dir.join("etc/main.cf"), &(main_cf + &policy(table)))?;
+    write(&dir.join("etc/main.cf"), &(main_cf + policy))?;
     let services = "pickup unix n - n 60 1 pickup|cleanup unix n - n - 0 cleanup|qmgr unix n - n 300 1 qmgr|tlsmgr unix - - n 1000? 1 tlsmgr\
         |rewrite unix - - n - - trivial-rewrite|bounce unix - - n - 0 bounce|defer unix - - n - 0 bounce|trace unix - - n - 0 bounce\
         |verify unix - - n - 1 verify|flush unix n - n 1000? 0 flush|proxymap unix - - n - - proxymap|proxywrite unix - - n - 1 proxymap\

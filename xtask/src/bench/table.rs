@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::corpus::Corpus;
 use super::peers::Who;
 
 /// What is measured of a server.
@@ -33,6 +34,18 @@ pub enum Figure {
     WarmQuestions,
     /// From the start to the first greeting, s.
     Start,
+    /// CPU of a look-up, µs.
+    Lookup(Corpus),
+    /// CPU of loading a table, ms.
+    Load(Corpus),
+    /// Server CPU of a message with few header checks, µs.
+    HeadersFew,
+    /// Server CPU of a message with many header checks, µs.
+    HeadersMany,
+    /// Server CPU of a refused session with large access tables, µs.
+    AccessCpu,
+    /// From the start to the first greeting with large access tables, s.
+    AccessStart,
 }
 
 /// What must hold.
@@ -49,8 +62,9 @@ enum Target {
 }
 
 impl Figure {
-    fn describe(self) -> (&'static str, Target) {
-        match self {
+    fn describe(self) -> (String, Target) {
+        let (text, target) = match self {
+            Self::Lookup(corpus) | Self::Load(corpus) => return self.describe_corpus(corpus),
             Self::RejectCpu => ("reject: server CPU, µs a session", Target::BelowPostfix(8.0)),
             Self::RejectRate => ("reject: sessions/s", Target::None),
             Self::AcceptCpu => ("accept 1 KiB: server CPU, µs a message", Target::BelowPostfix(8.0)),
@@ -64,7 +78,21 @@ impl Figure {
             Self::ColdQuestions => ("dns30 cold: DNS questions a session", Target::None),
             Self::WarmQuestions => ("dns30 warm: DNS questions a session", Target::None),
             Self::Start => ("start with a text table of 100,000 lines, s", Target::Between(0.0, 0.5)),
+            Self::HeadersFew => ("10 header_checks: server CPU, µs a message", Target::BelowPostfix(1.0)),
+            Self::HeadersMany => ("10000 header_checks: server CPU, µs a message", Target::BelowPostfix(50.0)),
+            Self::AccessCpu => ("large access maps: server CPU, µs a session", Target::BelowPostfix(50.0)),
+            Self::AccessStart => ("large access maps: start, s", Target::None),
+        };
+        (text.to_owned(), target)
+    }
+
+    fn describe_corpus(self, corpus: Corpus) -> (String, Target) {
+        let (kind, count) = corpus.describe();
+        if matches!(self, Self::Load(_)) {
+            return (format!("load {kind}, {count} entries: CPU, ms"), Target::None);
         }
+        let target = if count >= 10_000 && kind != "texthash" { 50.0 } else { 1.0 };
+        (format!("look-up {kind}, {count} entries: CPU, µs"), Target::BelowPostfix(target))
     }
 }
 

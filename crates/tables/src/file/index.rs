@@ -1,6 +1,6 @@
 //! Key-value pairs in memory: one buffer for all texts and one compact index of places in it.
 
-use crate::fold::{fold, fold_if};
+use crate::fold::fold;
 use crate::{LookupError, Pairs, Table};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
@@ -71,9 +71,19 @@ impl Index {
         self.places.len()
     }
 
+    /// About so many pairs will come.
+    pub(crate) fn reserve(&mut self, pairs: usize) {
+        let (texts, hasher) = (&self.texts, &self.hasher);
+        self.places.reserve(pairs, |place| hasher.hash_one(key_at(texts, place)));
+    }
+
     /// Give back what was reserved too much.
     pub(crate) fn shrink(&mut self) {
         self.texts.shrink_to_fit();
+        if self.places.capacity() > 2 * self.places.len() {
+            let (texts, hasher) = (&self.texts, &self.hasher);
+            self.places.shrink_to_fit(|place| hasher.hash_one(key_at(texts, place)));
+        }
     }
 
     fn find(&self, hash: u64, key: &str) -> Option<&Place> {
@@ -82,8 +92,23 @@ impl Index {
 
     /// The value of a key, with the key's case folded if the table folds.
     pub(crate) fn value(&self, key: &str) -> Option<&str> {
-        let key = fold_if(self.fold, key);
-        let place = self.find(self.hasher.hash_one(key.as_ref()), &key)?;
+        if !self.fold {
+            return self.exact(key);
+        }
+        // Capitals are common in mail; most keys fit here, and cost no allocation.
+        let mut small = [0; 256];
+        match small.get_mut(..key.len()) {
+            Some(small) if key.is_ascii() => {
+                small.copy_from_slice(key.as_bytes());
+                small.make_ascii_lowercase();
+                self.exact(std::str::from_utf8(small).ok()?)
+            }
+            _ => self.exact(&fold(key)),
+        }
+    }
+
+    fn exact(&self, key: &str) -> Option<&str> {
+        let place = self.find(self.hasher.hash_one(key), key)?;
         let start = place.start as usize + place.key as usize;
         self.texts.get(start..start + place.value as usize)
     }
@@ -123,6 +148,22 @@ mod tests {
         }
         assert_eq!((index.value("A"), index.value(""), index.value("ab")), (Some("1"), Some("none"), Some("")));
         assert_eq!((index.value("b"), index.len()), (None, 3));
+    }
+
+    #[test]
+    fn folds_keys_of_any_length() {
+        let mut index = Index::new(true, 0);
+        for length in [0, 1, 255, 256, 257, 1000] {
+            index.add_folded(&"Ab".repeat(length), &length.to_string());
+        }
+        index.add_folded("STRASSE", "ss");
+        index.reserve(1000);
+        index.shrink();
+        for length in [0, 1, 255, 256, 257, 1000] {
+            assert_eq!(index.value(&"aB".repeat(length)), Some(length.to_string().as_str()), "{length}");
+        }
+        assert_eq!(index.value("Stra\u{df}e"), Some("ss"));
+        assert_eq!(index.value(&"x".repeat(300)), None);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(crate) fn read(
     wording: Wording,
 ) -> Result<(Arc<Index>, Vec<Diagnostic>), OpenFailure> {
     let mut index = Index::new(options.fold, text.len());
+    // A line a pair; a file of nothing but line ends must not cost memory.
+    index.reserve(memchr::memchr_iter(b'\n', text).count().min(text.len() / 8));
     let mut warnings = Warnings::new(path);
     for line in LogicalLines::new(text) {
         let line = line.map_err(|long| warnings.too_long(long))?;

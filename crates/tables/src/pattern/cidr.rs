@@ -160,22 +160,24 @@ impl Compiler {
 #[derive(Default)]
 struct Values {
     list: Vec<Arc<str>>,
-    numbers: HashTable<u32>,
+    /// Half of each value's hash, and its number: with the hash at hand, few texts are looked at.
+    numbers: HashTable<(u32, u32)>,
     hasher: DefaultHashBuilder,
 }
 
 impl Values {
     /// The number of a value.
     fn number(&mut self, value: &str) -> u32 {
-        let (list, hasher) = (&mut self.list, &self.hasher);
-        let hash = hasher.hash_one(value);
-        if let Some(&number) = self.numbers.find(hash, |&number| *list[number as usize] == *value) {
+        let half = (self.hasher.hash_one(value) >> 32) as u32;
+        let whole = |half: u32| u64::from(half).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let same = |&(other, number): &(u32, u32)| other == half && *self.list[number as usize] == *value;
+        if let Some(&(_, number)) = self.numbers.find(whole(half), same) {
             return number;
         }
         // A text has fewer lines than that.
-        let number = list.len() as u32;
-        list.push(value.into());
-        self.numbers.insert_unique(hash, number, |&number| hasher.hash_one(&*list[number as usize]));
+        let number = self.list.len() as u32;
+        self.list.push(value.into());
+        self.numbers.insert_unique(whole(half), (half, number), |&(half, _)| whole(half));
         number
     }
 

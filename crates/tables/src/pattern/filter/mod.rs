@@ -9,8 +9,8 @@ mod perl;
 mod posix;
 
 use aho_corasick::{AhoCorasick, MatchKind};
+use hashbrown::HashMap;
 use outline::{Outline, Strings, bits};
-use std::collections::HashMap;
 
 /// With fewer rules that the automaton can leave out, trying them all is as fast.
 const RULES: usize = 8;
