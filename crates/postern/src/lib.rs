@@ -12,5 +12,6 @@ mod lookup;
 pub mod maillog;
 mod memory;
 mod policy_service;
+pub mod policy_test;
 pub mod rehearsal;
 pub mod sasl;

@@ -5,6 +5,7 @@ mod explain;
 mod postconf;
 mod postmap;
 mod serve;
+mod test;
 
 use clap::{Parser, Subcommand};
 use postmap::Tool;
@@ -25,6 +26,7 @@ Examples:
   postern reload -c /etc/postfix       check it, then switch the running server to it
   postern explain -c /etc/postfix --client 192.0.2.1 --sender a@b.example --recipient u@example.com
                                        why it decides as it does
+  postern test policy-tests/           play the cases you have written down
   postern postconf -n -c /etc/postfix  as postconf(1): what differs from the defaults
   postern postmap -q KEY hash:FILE     as postmap(1): make, change and ask lookup tables
   postern default-config main.cf       a configuration to start your own from";
@@ -83,6 +85,8 @@ enum Command {
     },
     /// Tell why a policy decides as it does: every list, restriction, question and answer
     Explain(Box<explain::Arguments>),
+    /// Play policy tests: cases and dialogs that you have written down
+    Test(test::Arguments),
     /// Print COMPATIBILITY.md: what acts, what doesn't yet, what differs from Postfix
     Compatibility,
     /// Print the embedded default configuration
@@ -117,6 +121,7 @@ pub fn run() -> ExitCode {
         Some(Command::Postmap { arguments }) => Ok(postmap::run(Tool::Postmap, &arguments)),
         Some(Command::Postalias { arguments }) => Ok(postmap::run(Tool::Postalias, &arguments)),
         Some(Command::Explain(arguments)) => explain::run(&arguments),
+        Some(Command::Test(arguments)) => test::run(&arguments),
         Some(Command::Compatibility) => {
             print!("{}", compatibility::page());
             Ok(ExitCode::SUCCESS)

@@ -148,13 +148,19 @@ impl<'a> Teller<'a> {
         let told = refused.or(self.story.exchanges.last());
         self.story.verdict = told.map(|exchange| exchange.reply.join("\n")).unwrap_or_default();
         self.story.accepted = refused.is_none() && self.story.exchanges.iter().any(|e| e.command.starts_with("RCPT"));
-        let deciding =
-            refused.and_then(|exchange| exchange.decisions.last()?.steps.iter().rfind(|s| s.outcome == "reject"));
-        self.story.decided_by = deciding.map(|step| match &step.place {
+        // A deferral that nothing else overtook: who asked for it had the last word.
+        let deciding = refused.and_then(|exchange| {
+            let steps = &exchange.decisions.last()?.steps;
+            let last = steps.iter().rfind(|step| step.outcome == "reject")?;
+            let settled = last.list == "defer_if_permit" && last.restriction == last.list;
+            let asked_for = || steps.iter().find(|step| step.outcome == "defer if permit");
+            if settled { asked_for() } else { Some(last) }.cloned()
+        });
+        self.story.decided_by = deciding.as_ref().map(|step| match &step.place {
             Some(place) => format!("{} ({}, {place})", step.restriction, step.list),
             None => format!("{} ({})", step.restriction, step.list),
         });
-        if let Some(step) = deciding {
+        if let Some(step) = &deciding {
             self.story.advice = advice::what_would_change(step, self.inquiry, &self.story.verdict);
         }
         self.story

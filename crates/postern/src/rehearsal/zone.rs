@@ -39,7 +39,7 @@ enum Entry {
 }
 
 /// DNS records by name and type.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Zone {
     names: HashMap<String, HashMap<RecordType, Vec<Entry>>>,
 }
@@ -69,7 +69,11 @@ impl Zone {
         Ok(zone)
     }
 
-    fn add(&mut self, line: &str) -> Result<(), String> {
+    /// Add a record.
+    ///
+    /// # Errors
+    /// When the line isn't one.
+    pub fn add(&mut self, line: &str) -> Result<(), String> {
         let bad = || format!("a record is `name TYPE data` or `name SERVFAIL`, not: {line}");
         let words: Vec<&str> = line.split_whitespace().collect();
         let (name, rest) = match *words {

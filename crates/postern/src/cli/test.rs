@@ -1,0 +1,115 @@
+//! `postern test`.
+
+use crate::daemon::server;
+use crate::daemon::site::{self, Source};
+use crate::policy_test::{CaseFile, Coverage, Failure, Outcome, Report, Suite, junit, tap};
+use crate::rehearsal::dialog;
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// What to play.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Files of cases (.toml) and dialogs (.dialog); a directory stands for all of them in it
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Directory with main.cf and master.cf, instead of the one that the files name
+    #[arg(long, short = 'c', value_name = "DIR")]
+    config_dir: Option<PathBuf>,
+    /// Only cases with this in their names
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// Print the Test Anything Protocol
+    #[arg(long)]
+    tap: bool,
+    /// Write JUnit's XML to this file, too
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Tell which restrictions no case has reached
+    #[arg(long)]
+    coverage: bool,
+}
+
+/// Play. Exit status: 0 all as expected, 1 not.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let begin = Instant::now();
+    let (mut reports, mut coverages) = (Vec::new(), Vec::new());
+    for path in files(&arguments.files)? {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(&path).with_context(|| name.clone())?;
+        if path.extension().is_some_and(|extension| extension == "dialog") {
+            reports.push(play_dialog(name, &text)?);
+            continue;
+        }
+        let file = CaseFile::parse(&name, &text).map_err(anyhow::Error::msg)?;
+        let (report, coverage) = play_cases(arguments, &path, &file, &text)?;
+        reports.push(report);
+        coverages.push(coverage);
+    }
+    let count: usize = reports.iter().map(|report| report.outcomes.len()).sum();
+    let failed: usize = reports.iter().map(Report::failed).sum();
+    if let Some(path) = &arguments.junit {
+        std::fs::write(path, junit(&reports)).with_context(|| path.display().to_string())?;
+    }
+    if arguments.tap {
+        print!("{}", tap(&reports));
+    } else {
+        reports.iter().for_each(|report| print!("{}", report.failures()));
+        println!("{} passed, {failed} failed in {:.3} s", count - failed, begin.elapsed().as_secs_f64());
+    }
+    if arguments.coverage {
+        coverages.iter().for_each(|coverage| eprint!("{coverage}"));
+    }
+    if count == 0 {
+        bail!("no case was played");
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// The files, and those in directories, in order.
+fn files(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in given {
+        if !path.is_dir() {
+            found.push(path.clone());
+            continue;
+        }
+        let entries = std::fs::read_dir(path).with_context(|| path.display().to_string())?;
+        let mut inside: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        inside.retain(|path| path.extension().is_some_and(|x| x == "toml" || x == "dialog"));
+        inside.sort();
+        found.extend(inside);
+    }
+    Ok(found)
+}
+
+fn play_dialog(file: String, text: &str) -> Result<Report> {
+    let directory = tempfile::tempdir().context("a place for the dialog's configuration")?;
+    let failure = dialog::play(&file, text, directory.path()).err().map(Failure::Broken);
+    let name = text.lines().next().unwrap_or_default().to_owned();
+    Ok(Report { file, outcomes: vec![Outcome { name, line: 1, failure }] })
+}
+
+fn play_cases(arguments: &Arguments, path: &Path, file: &CaseFile, text: &str) -> Result<(Report, String)> {
+    let name = path.display().to_string();
+    let beside = path.parent().unwrap_or(Path::new("."));
+    let directory = match (&arguments.config_dir, &file.config) {
+        (Some(directory), _) => directory.clone(),
+        (None, Some(directory)) => beside.join(directory),
+        (None, None) => beside.to_owned(),
+    };
+    let (site, problems) = site::load(&Source::new(Some(&directory)));
+    if site.is_none() {
+        server::report(&problems);
+        bail!("{name}: the configuration in {} has errors (see above)", directory.display());
+    }
+    let site = site.context("a configuration")?;
+    let suite = Suite::new(&site, file, &name, text).map_err(anyhow::Error::msg)?;
+    let mut coverage = Coverage::default();
+    let outcomes = suite.run(arguments.only.as_deref(), &mut coverage);
+    let coverage = if arguments.coverage { coverage.report(&site) } else { String::new() };
+    Ok((Report { file: name, outcomes }, coverage))
+}

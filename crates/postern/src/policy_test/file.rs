@@ -1,0 +1,174 @@
+//! The file of cases: TOML, with what all cases share at the top.
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use toml::Spanned;
+use toml::value::Datetime;
+
+/// A file of cases.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaseFile {
+    /// Directory with main.cf and master.cf, from this file's directory.
+    pub config: Option<PathBuf>,
+    /// What cases have that don't say otherwise.
+    #[serde(default)]
+    pub defaults: Facts,
+    /// DNS records of all cases, one an element.
+    #[serde(default)]
+    pub dns: Vec<Spanned<String>>,
+    /// Entries that stand in for a table's: reference, key, value.
+    #[serde(default)]
+    pub tables: BTreeMap<String, BTreeMap<String, String>>,
+    /// What policy services answer: endpoint, action.
+    #[serde(default)]
+    pub policy: BTreeMap<String, String>,
+    /// The cases.
+    #[serde(default, rename = "case")]
+    pub cases: Vec<Spanned<Case>>,
+}
+
+/// What a client is and says.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// The service in master.cf.
+    pub service: Option<String>,
+    /// The client's address.
+    pub client: Option<IpAddr>,
+    /// Its verified name; without it DNS is asked.
+    pub client_name: Option<String>,
+    /// EHLO argument.
+    pub helo: Option<String>,
+    /// SMTP: it says HELO.
+    pub protocol: Option<Protocol>,
+    /// Envelope sender.
+    pub sender: Option<String>,
+    /// Envelope recipient.
+    pub recipient: Option<String>,
+    /// Login name.
+    pub login: Option<String>,
+    /// It talks TLS.
+    pub tls: Option<bool>,
+    /// `SIZE=`.
+    pub size: Option<u64>,
+    /// When.
+    pub clock: Option<Datetime>,
+}
+
+/// HELO or EHLO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Protocol {
+    /// HELO.
+    Smtp,
+    /// EHLO.
+    Esmtp,
+}
+
+/// What a case has to come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Expected {
+    /// The recipient is accepted, and DATA too.
+    Permit,
+    /// Refused for good (5xx).
+    Reject,
+    /// Refused for now (4xx).
+    Defer,
+}
+
+impl Expected {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Permit => "permit",
+            Self::Reject => "reject",
+            Self::Defer => "defer",
+        }
+    }
+}
+
+/// One case.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// What it shows.
+    pub name: String,
+    /// The service in master.cf.
+    pub service: Option<String>,
+    /// The client's address.
+    pub client: Option<IpAddr>,
+    /// Its verified name.
+    pub client_name: Option<String>,
+    /// EHLO argument.
+    pub helo: Option<String>,
+    /// SMTP or ESMTP.
+    pub protocol: Option<Protocol>,
+    /// Envelope sender.
+    pub sender: Option<String>,
+    /// Envelope recipient.
+    pub recipient: Option<String>,
+    /// Login name.
+    pub login: Option<String>,
+    /// It talks TLS.
+    pub tls: Option<bool>,
+    /// `SIZE=`.
+    pub size: Option<u64>,
+    /// When.
+    pub clock: Option<Datetime>,
+    /// More DNS records.
+    #[serde(default)]
+    pub dns: Vec<Spanned<String>>,
+    /// More entries.
+    #[serde(default)]
+    pub tables: BTreeMap<String, BTreeMap<String, String>>,
+    /// More answers of policy services.
+    #[serde(default)]
+    pub policy: BTreeMap<String, String>,
+    /// The verdict.
+    pub expect: Expected,
+    /// The whole reply that decided.
+    pub reply: Option<String>,
+    /// The restriction that decided, with or without its argument.
+    pub restriction: Option<String>,
+    /// A line that the log has, without date and program.
+    pub log: Option<String>,
+}
+
+impl Case {
+    /// The facts, with the file's where the case has none.
+    pub fn facts(&self, defaults: &Facts) -> Facts {
+        let of = |own: &Option<String>, shared: &Option<String>| own.clone().or_else(|| shared.clone());
+        Facts {
+            service: of(&self.service, &defaults.service),
+            client: self.client.or(defaults.client),
+            client_name: of(&self.client_name, &defaults.client_name),
+            helo: of(&self.helo, &defaults.helo),
+            protocol: self.protocol.or(defaults.protocol),
+            sender: of(&self.sender, &defaults.sender),
+            recipient: of(&self.recipient, &defaults.recipient),
+            login: of(&self.login, &defaults.login),
+            tls: self.tls.or(defaults.tls),
+            size: self.size.or(defaults.size),
+            clock: self.clock.or(defaults.clock),
+        }
+    }
+}
+
+impl CaseFile {
+    /// Read a file's text; the error shows the place.
+    ///
+    /// # Errors
+    /// What is wrong with it, in the words of the TOML reader.
+    pub fn parse(name: &str, text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| format!("{name}: {error}"))
+    }
+}
+
+/// The number of the line in which a byte stands.
+pub fn line_of(text: &str, offset: usize) -> usize {
+    text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
+}

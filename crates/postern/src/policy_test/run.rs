@@ -1,0 +1,305 @@
+//! Playing cases.
+
+use super::coverage::Coverage;
+use super::file::{Case, CaseFile, Expected, Facts, Protocol, line_of};
+use crate::daemon::site::{Service, Site};
+use crate::rehearsal::{Decided, Rehearsal, Setting, Stuck, Zone};
+use policy::{Answer, DnsAnswer, PeerName, PeerStatus, Question, Sasl, TableId, Tls, World};
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use tables::TableSet;
+
+/// When no case says when.
+const EPOCH: u64 = 1_700_000_000;
+
+/// A file of cases with its configuration.
+pub struct Suite<'a> {
+    site: &'a Site,
+    file: &'a CaseFile,
+    name: &'a str,
+    text: &'a str,
+    zone: Zone,
+    shared: Overrides,
+}
+
+/// How a case ended.
+pub struct Outcome {
+    /// What it shows.
+    pub name: String,
+    /// The line in the file.
+    pub line: usize,
+    /// Why it failed; `None`: it passed.
+    pub failure: Option<Failure>,
+}
+
+/// What was not as expected.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The case can't be played.
+    Broken(String),
+    /// Lines `what`, `expected`, `found`.
+    Different(Vec<(&'static str, String, String)>),
+}
+
+/// What stands in for tables and policy services.
+#[derive(Clone, Default)]
+struct Overrides {
+    tables: HashMap<u32, BTreeMap<String, Arc<str>>>,
+    policy: BTreeMap<String, Arc<str>>,
+}
+
+impl<'a> Suite<'a> {
+    /// Prepare a file.
+    ///
+    /// # Errors
+    /// A record or table name that makes no sense, with its line.
+    pub fn new(site: &'a Site, file: &'a CaseFile, name: &'a str, text: &'a str) -> Result<Self, String> {
+        let mut zone = Zone::default();
+        add_records(&mut zone, &file.dns)
+            .map_err(|(at, problem)| format!("{name}:{}: {problem}", line_of(text, at)))?;
+        let shared = Overrides::default().with(site, &file.tables, &file.policy);
+        let shared = shared.map_err(|problem| format!("{name}: {problem}"))?;
+        Ok(Self { site, file, name, text, zone, shared })
+    }
+
+    /// Play all cases.
+    pub fn run(&self, only: Option<&str>, coverage: &mut Coverage) -> Vec<Outcome> {
+        let wanted = |case: &Case| only.is_none_or(|only| case.name.contains(only));
+        let cases = self.file.cases.iter().filter(|case| wanted(case.get_ref()));
+        cases
+            .map(|case| Outcome {
+                name: case.get_ref().name.clone(),
+                line: line_of(self.text, case.span().start),
+                failure: self.play(case.get_ref(), coverage).err(),
+            })
+            .collect()
+    }
+
+    fn play(&self, case: &Case, coverage: &mut Coverage) -> Result<(), Failure> {
+        let facts = case.facts(&self.file.defaults);
+        let broken = Failure::Broken;
+        let own_zone;
+        let zone = if case.dns.is_empty() {
+            &self.zone
+        } else {
+            let mut zone = self.zone.clone();
+            let place = |(at, problem)| format!("{}:{}: {problem}", self.name, line_of(self.text, at));
+            add_records(&mut zone, &case.dns).map_err(|problem| broken(place(problem)))?;
+            own_zone = zone;
+            &own_zone
+        };
+        let overrides = match case.tables.is_empty() && case.policy.is_empty() {
+            true => self.shared.clone(),
+            false => self.shared.clone().with(self.site, &case.tables, &case.policy).map_err(broken)?,
+        };
+        let service = match &facts.service {
+            Some(name) => self.site.service(name).ok_or_else(|| broken(format!("no service \"{name}\" in master.cf"))),
+            None => self.site.services.first().cloned().ok_or_else(|| broken("no smtpd service".to_owned())),
+        }?;
+        let world = CaseWorld { tables: &self.site.tables, zone, overrides: &overrides };
+        let played = converse(&service, &facts, world).map_err(|stuck| broken(told(stuck)))?;
+        coverage.add(&service, &played.decided, &self.site.tables);
+        compare(case, &played)
+    }
+}
+
+impl Overrides {
+    fn with(
+        mut self,
+        site: &Site,
+        tables: &BTreeMap<String, BTreeMap<String, String>>,
+        policy: &BTreeMap<String, String>,
+    ) -> Result<Self, String> {
+        for (spec, entries) in tables {
+            let ids = [true, false].map(|fold| site.tables.id(spec, fold));
+            if ids.iter().all(Option::is_none) {
+                return Err(format!("the configuration names no table \"{spec}\""));
+            }
+            for id in ids.into_iter().flatten() {
+                let own = self.tables.entry(id).or_default();
+                own.extend(entries.iter().map(|(key, value)| (key.clone(), Arc::from(value.as_str()))));
+            }
+        }
+        self.policy.extend(policy.iter().map(|(name, action)| (name.clone(), Arc::from(action.as_str()))));
+        Ok(self)
+    }
+}
+
+type Misplaced = (usize, String);
+
+fn add_records(zone: &mut Zone, records: &[toml::Spanned<String>]) -> Result<(), Misplaced> {
+    records.iter().try_for_each(|record| zone.add(record.get_ref()).map_err(|problem| (record.span().start, problem)))
+}
+
+/// The case's own answers, then the configuration's tables.
+struct CaseWorld<'a> {
+    tables: &'a TableSet,
+    zone: &'a Zone,
+    overrides: &'a Overrides,
+}
+
+impl World for CaseWorld<'_> {
+    fn answer(&mut self, question: &Question) -> Option<Answer> {
+        match question {
+            Question::Table { table: TableId(id), key } => {
+                let own = self.overrides.tables.get(id);
+                match own {
+                    Some(entries) => Some(Answer::Table(Ok(entries.get(key).cloned()))),
+                    None => {
+                        self.tables.lookup_now(*id, key).map(|found| Answer::Table(found.map_err(|e| e.text().clone())))
+                    }
+                }
+            }
+            Question::Dns { rtype, name } => {
+                let answer: DnsAnswer = self.zone.query(*rtype, name);
+                Some(Answer::Dns(Arc::new(answer)))
+            }
+            Question::PeerName(address) => Some(Answer::PeerName(self.zone.peer(*address))),
+            Question::Sleep { .. } => Some(Answer::Done),
+            Question::PolicyService { service, .. } => {
+                self.overrides.policy.get(&*service.name).map(|action| Answer::PolicyService(Ok(action.clone())))
+            }
+        }
+    }
+}
+
+/// What a session came to.
+struct Played {
+    verdict: Expected,
+    reply: String,
+    restriction: String,
+    log: Vec<String>,
+    decided: Vec<Decided>,
+}
+
+fn converse(service: &Arc<Service>, facts: &Facts, world: CaseWorld<'_>) -> Result<Played, Stuck> {
+    let mut rehearsal = Rehearsal::begin(setting(service, facts, world.zone), world)?;
+    let helo = facts.helo.as_deref().or(facts.client_name.as_deref()).unwrap_or("client.example");
+    let word = if facts.protocol == Some(Protocol::Smtp) { "HELO" } else { "EHLO" };
+    let size = facts.size.map_or_else(String::new, |size| format!(" SIZE={size}"));
+    let sender = facts.sender.as_deref().unwrap_or_default();
+    let recipient = facts.recipient.as_deref().unwrap_or_default();
+    let commands = [
+        String::new(),
+        format!("{word} {helo}\r\n"),
+        format!("MAIL FROM:<{sender}>{size}\r\n"),
+        format!("RCPT TO:<{recipient}>\r\n"),
+        "DATA\r\n".to_owned(),
+        ".\r\n".to_owned(),
+    ];
+    let mut reply = String::new();
+    for command in commands {
+        if !command.is_empty() {
+            rehearsal.send(command.as_bytes())?;
+            if rehearsal.replies.is_empty() && !rehearsal.closed {
+                rehearsal.pass(3_600_000)?;
+            }
+        }
+        let lines: Vec<String> = rehearsal.replies.drain(..).collect();
+        reply = lines.join("\n");
+        if !reply.starts_with(['2', '3']) {
+            break;
+        }
+    }
+    let verdict = match reply.as_bytes().first() {
+        Some(b'2' | b'3') => Expected::Permit,
+        Some(b'5') => Expected::Reject,
+        _ => Expected::Defer,
+    };
+    let decided = std::mem::take(&mut rehearsal.decided);
+    let restriction = deciding(&decided, verdict);
+    Ok(Played { verdict, reply, restriction, log: rehearsal.log.into(), decided })
+}
+
+/// The restriction that had the last word at the last command that has one.
+fn deciding(decided: &[Decided], verdict: Expected) -> String {
+    let steps = decided.iter().rev().flat_map(|decided| decided.decision.trace.steps.iter().rev());
+    let wanted = |outcome: &policy::Outcome| match verdict {
+        Expected::Permit => matches!(outcome, policy::Outcome::Permit | policy::Outcome::Discard),
+        _ => matches!(outcome, policy::Outcome::Reject(_) | policy::Outcome::HangUp),
+    };
+    let found = steps.clone().find(|step| wanted(&step.outcome));
+    // A deferral that nothing else overtook: who asked for it had the last word.
+    let asked_for = |step: &&policy::TraceStep| matches!(step.outcome, policy::Outcome::DeferIfPermit(_));
+    let found = match found {
+        Some(step) if step.depth == 0 && step.list == step.restriction && &*step.list == "defer_if_permit" => {
+            steps.filter(asked_for).last()
+        }
+        found => found,
+    };
+    found.map(|step| step.restriction.to_string()).unwrap_or_default()
+}
+
+fn setting(service: &Arc<Service>, facts: &Facts, zone: &Zone) -> Setting {
+    let address = facts.client.unwrap_or(IpAddr::from([192, 0, 2, 1]));
+    let names = match &facts.client_name {
+        Some(name) if name != "unknown" => {
+            let name: Arc<str> = name.as_str().into();
+            let status = PeerStatus::Ok;
+            PeerName { name: name.clone(), reverse: name, name_status: status, reverse_status: status }
+        }
+        Some(_) => PeerName::unknown(PeerStatus::Permanent),
+        None => zone.peer(address),
+    };
+    let sasl = |name: &String| Sasl { method: "PLAIN".to_owned(), username: name.clone(), sender: String::new() };
+    let tls = || Tls { protocol: "TLSv1.3".to_owned(), cipher: "TLS_AES_256_GCM_SHA384".to_owned(), bits: 256 };
+    Setting {
+        service: Arc::clone(service),
+        address: Some(address),
+        port: 40_000,
+        names,
+        server_address: Some([127, 0, 0, 1].into()),
+        server_port: service.name.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(25),
+        login: facts.login.as_ref().map(sasl),
+        tls: facts.tls.unwrap_or_default().then(tls),
+        epoch: facts.clock.as_ref().and_then(seconds).unwrap_or(EPOCH),
+        localtime: |_| String::new(),
+        keep: true,
+    }
+}
+
+/// Seconds since the epoch; a time without a zone is UTC.
+fn seconds(time: &toml::value::Datetime) -> Option<u64> {
+    let text = time.to_string();
+    let stamp = text.parse::<jiff::Timestamp>().ok().or_else(|| format!("{text}Z").parse().ok())?;
+    u64::try_from(stamp.as_second()).ok()
+}
+
+fn told(stuck: Stuck) -> String {
+    match stuck {
+        Stuck::Question(question) => match *question {
+            Question::PolicyService { service, .. } => format!(
+                "the policy service {} is asked: say what it answers, as in policy = {{ \"{}\" = \"DUNNO\" }}",
+                service.name, service.name
+            ),
+            Question::Table { key, .. } => {
+                format!("a table that isn't in memory is asked for \"{key}\": give its entries under tables")
+            }
+            other => format!("nobody answers {other:?}"),
+        },
+        Stuck::Impossible(text) => text,
+    }
+}
+
+fn compare(case: &Case, played: &Played) -> Result<(), Failure> {
+    let mut differences = Vec::new();
+    if played.verdict != case.expect {
+        let found = format!("{} ({})", played.verdict.word(), played.reply);
+        differences.push(("verdict", case.expect.word().to_owned(), found));
+    }
+    if let Some(reply) = case.reply.as_ref().filter(|reply| **reply != played.reply) {
+        differences.push(("reply", reply.clone(), played.reply.clone()));
+    }
+    if let Some(wanted) = &case.restriction {
+        let found = &played.restriction;
+        if found != wanted && found.split(' ').next() != Some(wanted.as_str()) {
+            let by = if differences.is_empty() { format!(" ({})", played.reply) } else { String::new() };
+            differences.push(("restriction", wanted.clone(), format!("{found}{by}")));
+        }
+    }
+    if let Some(line) = case.log.as_ref().filter(|line| !played.log.contains(line)) {
+        differences.push(("log", line.clone(), played.log.join("\n            ")));
+    }
+    if differences.is_empty() { Ok(()) } else { Err(Failure::Different(differences)) }
+}

@@ -1,0 +1,127 @@
+//! `postern test`: the project's own policy cases, and what it says of cases that fail.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// A site's configuration in a directory of its own, with its tables there.
+fn site(name: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    for entry in std::fs::read_dir(project().join("tests/sites").join(name)).expect("the site is there") {
+        let entry = entry.expect("readable");
+        let text = std::fs::read_to_string(entry.path()).expect("text");
+        let text = text.replace("/etc/postfix", &directory.path().display().to_string());
+        std::fs::write(directory.path().join(entry.file_name()), text).expect("writable");
+    }
+    directory
+}
+
+fn postern_test(arguments: &[&str]) -> (String, String, Option<i32>) {
+    let output = Command::new(env!("CARGO_BIN_EXE_postern")).arg("test").args(arguments).output().expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr), output.status.code())
+}
+
+#[test]
+fn the_projects_own() {
+    for (name, count) in [("wiki", 13), ("readme-open", 2), ("readme-fixed", 2)] {
+        let site = site(name);
+        let file = project().join("tests/policy").join(format!("{name}.toml"));
+        let arguments = ["-c", &site.path().display().to_string(), &file.display().to_string()];
+        let (out, errors, status) = postern_test(&arguments);
+        assert!(out.starts_with(&format!("{count} passed, 0 failed in ")), "{name}: {out}{errors}");
+        assert_eq!(status, Some(0));
+    }
+}
+
+const FAILING: &str = r#"
+[defaults]
+client = "203.0.113.50"
+client_name = "unknown"
+
+[tables]
+"hash:DIR/helo_access" = { "friend.example" = "OK" }
+
+[[case]]
+name = "wrong verdict & <reply>"
+helo = "friend.example"
+recipient = "b@another.example"
+expect = "permit"
+restriction = "check_helo_access"
+
+[[case]]
+name = "wrong reply"
+recipient = "b@another.example"
+expect = "reject"
+reply = "554 no"
+
+[[case]]
+name = "as it should be"
+helo = "friend.example"
+recipient = "b@branch.example"
+expect = "permit"
+"#;
+
+#[test]
+fn failures_show_what_differs() {
+    let site = site("readme-fixed");
+    let directory = site.path().display().to_string();
+    let file = site.path().join("cases.toml").display().to_string();
+    std::fs::write(&file, FAILING.replace("DIR", &directory)).expect("writable");
+    let (out, _, status) = postern_test(&[&file]);
+    let expected = format!(
+        "FAILED {file}:9: wrong verdict & <reply>\n  verdict\n    expected: permit\n    found:    reject (554 5.7.1 \
+         <b@another.example>: Relay access denied)\n  restriction\n    expected: check_helo_access\n    found:    \
+         reject_unauth_destination\nFAILED {file}:16: wrong reply\n  reply\n    expected: 554 no\n    found:    554 5.7.1 \
+         <b@another.example>: Relay access denied\n1 passed, 2 failed in "
+    );
+    assert!(out.starts_with(&expected), "{out}\n{expected}");
+    assert_eq!(status, Some(1));
+
+    let (tap, coverage, _) = postern_test(&["--tap", "--coverage", &file]);
+    assert!(tap.starts_with(&format!("TAP version 13\n1..3\nnot ok 1 - {file}: wrong verdict & <reply>\n# ")), "{tap}");
+    assert!(tap.ends_with(&format!("ok 3 - {file}: as it should be\n")), "{tap}");
+    assert!(
+        coverage.starts_with("coverage: 3 of 4 restrictions\n  never reached: reject_unknown_helo_hostname in "),
+        "{coverage}"
+    );
+
+    let xml = site.path().join("junit.xml");
+    postern_test(&["--junit", &xml.display().to_string(), &file]);
+    let xml = std::fs::read_to_string(&xml).expect("written");
+    assert!(xml.contains("tests=\"3\" failures=\"2\"") && xml.contains("wrong verdict &amp; &lt;reply&gt;"), "{xml}");
+
+    let (out, _, status) = postern_test(&["--only", "as it", &file]);
+    assert!(out.starts_with("1 passed, 0 failed") && status == Some(0), "{out}");
+}
+
+#[test]
+fn broken_files_are_told() {
+    let site = site("readme-fixed");
+    let file = site.path().join("cases.toml");
+    for (text, expected) in [
+        ("[[case]]\nname = 'a'\n", "missing field `expect`"),
+        ("[[case]]\nname = 'a'\nexpect = 'perhaps'\n", "unknown variant `perhaps`"),
+        ("dns = ['a B']\n", "cases.toml:1: a record is `name TYPE data` or `name SERVFAIL`, not: a B"),
+        ("tables = { 'hash:/none' = {} }\n", "the configuration names no table \"hash:/none\""),
+        ("[[case]]\nname = 'a'\nexpected = 'permit'\n", "unknown field `expected`"),
+        ("", "no case was played"),
+    ] {
+        std::fs::write(&file, text).expect("writable");
+        let (_, errors, status) = postern_test(&[&file.display().to_string()]);
+        assert!(errors.contains(expected), "{text}: {errors}");
+        assert_eq!(status, Some(1));
+    }
+}
+
+/// A dialog is a test, too.
+#[test]
+fn dialogs() {
+    let directory = project().join("tests/dialogs").display().to_string();
+    let (out, errors, status) = postern_test(&[&directory]);
+    assert!(out.contains(" passed, 0 failed in "), "{out}{errors}");
+    assert_eq!(status, Some(0));
+}
