@@ -8,11 +8,14 @@ use std::fmt::Write;
 use std::sync::Arc;
 use tables::TableSet;
 
+/// An element of a list: its text, line and column.
+type Element = (Arc<str>, u32, u32);
+
 /// What the cases have reached so far.
 #[derive(Default)]
 pub struct Coverage {
     /// Service, list, and which element of the list ran.
-    reached: HashMap<Arc<str>, HashMap<Arc<str>, HashSet<(Arc<str>, u32, u32)>>>,
+    reached: HashMap<Arc<str>, HashMap<Arc<str>, HashSet<Element>>>,
     /// Table and keys that were found in it.
     found: BTreeMap<String, BTreeSet<String>>,
 }

@@ -224,7 +224,7 @@ fn deciding(decided: &[Decided], verdict: Expected) -> String {
     let asked_for = |step: &&policy::TraceStep| matches!(step.outcome, policy::Outcome::DeferIfPermit(_));
     let found = match found {
         Some(step) if step.depth == 0 && step.list == step.restriction && &*step.list == "defer_if_permit" => {
-            steps.filter(asked_for).last()
+            steps.rev().find(asked_for)
         }
         found => found,
     };
