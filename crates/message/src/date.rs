@@ -84,7 +84,7 @@ pub fn mail_date(time: &Timestamp) -> String {
 }
 
 /// `YYYYMMDDhhmmss` in UTC, for message ids.
-pub(crate) fn utc_digits(unix: u64) -> String {
+pub fn utc_digits(unix: u64) -> String {
     let utc = Civil::new(signed(unix));
     let (hour, minute, second) = (utc.seconds / 3600, utc.seconds / 60 % 60, utc.seconds % 60);
     format!("{:04}{:02}{:02}{hour:02}{minute:02}{second:02}", utc.year, utc.month + 1, utc.day)

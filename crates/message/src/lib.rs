@@ -15,7 +15,7 @@ pub mod recipients;
 
 pub use addresses::{AddressRules, Classes, Masquerade};
 pub use config::{CleanupConfig, EndOfHeaderAction};
-pub use date::{Timestamp, mail_date};
+pub use date::{Timestamp, mail_date, utc_digits};
 pub use log::LogLine;
 pub use lookup::{Lookup, LookupFailed, MapTable, Maps, NoTables};
 

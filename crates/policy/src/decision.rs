@@ -2,6 +2,7 @@
 
 use config::Span;
 use std::ops::Range;
+pub use smtp::server::ErrorClass;
 use std::sync::Arc;
 
 /// What one restriction came to.
@@ -25,23 +26,6 @@ pub enum Outcome {
     Enter(Arc<str>),
     /// Close the connection without a reply.
     HangUp,
-}
-
-/// Drives `notify_classes` and what `warn_if_reject` may soften.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ErrorClass {
-    /// Access rules.
-    Policy,
-    /// Improper pipelining and the like.
-    Protocol,
-    /// Unlisted sender or recipient.
-    Bounce,
-    /// A table could not be read.
-    Data,
-    /// A configuration error.
-    Software,
-    /// No space.
-    Resource,
 }
 
 /// A refusal.

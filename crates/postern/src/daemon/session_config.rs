@@ -1,7 +1,7 @@
 //! The parameters of the SMTP session, typed.
 
 use config::{Parameters, list};
-use smtp::server::{ForbidBareNewline, ForbiddenCommands, SessionConfig};
+use smtp::server::{ErrorClasses, ForbidBareNewline, ForbiddenCommands, SessionConfig};
 
 /// The settings of one service's sessions.
 pub fn session_config(p: &Parameters) -> SessionConfig {
@@ -21,6 +21,8 @@ pub fn session_config(p: &Parameters) -> SessionConfig {
         allow_min_user: p.bool("allow_min_user"),
         resolve_numeric_domain: p.bool("resolve_numeric_domain"),
         smtputf8_enable: p.bool("smtputf8_enable"),
+        notify_classes: ErrorClasses::parse(&p.get("notify_classes")).0,
+        smtpd_history_flush_threshold: size("smtpd_history_flush_threshold"),
         strict_smtputf8: p.bool("strict_smtputf8"),
         message_size_limit: u64::try_from(p.int("message_size_limit")).unwrap_or(0),
         line_length_limit: size("line_length_limit"),

@@ -6,6 +6,7 @@ use crate::sasl::{AuthService, SecurityOptions};
 use config::registry::{self, Honour};
 use config::{Diagnostic, MasterCf, Parameters, Service, ServiceType};
 use policy::{ListKind, MatchList, TableRegistry};
+use smtp::server::ErrorClasses;
 use std::sync::Arc;
 
 /// Services of master.cf that are built in, or that postern has no use for.
@@ -168,6 +169,13 @@ pub fn check_parameters(p: &Parameters) -> Vec<Diagnostic> {
             Diagnostic::error("bad-value", format!("postern_dns_servers: {word}: not an address"))
                 .at(p.origin("postern_dns_servers"))
                 .help("write ip, ip:port or [ipv6]:port, separated by blanks: 192.0.2.53 [2001:db8::53]:5353"),
+        );
+    }
+    if let Some(word) = ErrorClasses::parse(&p.get("notify_classes")).1.first() {
+        found.push(
+            Diagnostic::error("bad-value", format!("notify_classes: {word}: unknown class"))
+                .at(p.origin("notify_classes"))
+                .help("use bounce, 2bounce, data, delay, policy, protocol, resource, software"),
         );
     }
     let protocol = p.get("smtpd_upstream_proxy_protocol");

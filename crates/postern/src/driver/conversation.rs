@@ -216,6 +216,7 @@ impl Conversation {
                 let flush = self.flush_queue().await;
                 self.session.flushed(flush);
             }
+            Event::Notify(notice) => self.notify(notice).await,
             Event::Log(text) => self.client.line(text),
             Event::Warning(text) => self.client.line(format!("warning: {text}")),
             Event::Close => {}

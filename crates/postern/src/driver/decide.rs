@@ -133,7 +133,8 @@ impl Conversation {
                 if decide.moment == Moment::Mail {
                     self.transaction.effects.clear();
                 }
-                Verdict::Reject { reply: rejection.reply, counts: !rejection.no_error_count }
+                let counts = !rejection.no_error_count;
+                Verdict::Reject { reply: rejection.reply, counts, class: rejection.class }
             }
             None => Verdict::Permit,
         }

@@ -7,6 +7,7 @@ mod decide;
 pub mod facts;
 mod footer;
 mod listener;
+mod notice;
 pub mod proxy_protocol;
 mod recent;
 mod replies;

@@ -226,6 +226,8 @@ impl<W: World> Rehearsal<W> {
                 self.session.finish_reply(&finished);
             }
             Event::Flush => self.session.flushed(Flush::Unavailable),
+            // Nobody is written to in a rehearsal.
+            Event::Notify(_) => {}
             Event::Log(text) => self.line(&text),
             Event::Warning(text) => self.line(&format!("warning: {text}")),
             Event::Close => {
@@ -314,7 +316,10 @@ impl<W: World> Rehearsal<W> {
         }
         match &decision.rejection {
             _ if decision.hang_up => Verdict::HangUp,
-            Some(rejection) => Verdict::Reject { reply: rejection.reply.clone(), counts: !rejection.no_error_count },
+            Some(rejection) => {
+                let counts = !rejection.no_error_count;
+                Verdict::Reject { reply: rejection.reply.clone(), counts, class: rejection.class }
+            }
             None => Verdict::Permit,
         }
     }

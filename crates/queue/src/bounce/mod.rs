@@ -94,7 +94,8 @@ pub fn reportable<'a>(
 pub fn is_bounce(envelope: &Envelope, settings: &ReportSettings) -> bool {
     let double = || {
         let (user, domain) = envelope.sender.rsplit_once('@').unwrap_or((&envelope.sender, &settings.myorigin));
-        user == settings.double_bounce_sender && domain.eq_ignore_ascii_case(&settings.myorigin)
+        let ours = [&settings.myorigin, &settings.myhostname].iter().any(|own| domain.eq_ignore_ascii_case(own));
+        user == settings.double_bounce_sender && ours
     };
     envelope.sender.is_empty() || double()
 }

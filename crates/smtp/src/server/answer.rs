@@ -6,6 +6,7 @@ use super::event::{Event, Flush, MessageEnd, Moment, Verdict};
 use super::session::{Chunk, Phase, Refusal, ServerSession, Waiting};
 use super::statistics::Verb;
 use super::transaction::Bdat;
+use super::transcript::ErrorClass;
 use std::sync::Arc;
 
 impl ServerSession {
@@ -14,12 +15,18 @@ impl ServerSession {
         match std::mem::take(&mut self.waiting) {
             Waiting::Verdict(moment) => match verdict {
                 Verdict::Permit => self.permitted(moment),
-                Verdict::Reject { reply, counts } => self.rejected(moment, &reply, counts),
+                Verdict::Reject { reply, counts, class } => {
+                    self.blame(class);
+                    self.rejected(moment, &reply, counts);
+                }
                 Verdict::HangUp => self.hang_up(),
             },
             Waiting::ChunkVerdict(chunk) => match verdict {
                 Verdict::Permit => self.accept_chunk(chunk),
-                Verdict::Reject { reply, counts } => self.reject_chunk(chunk, reply, counts),
+                Verdict::Reject { reply, counts, class } => {
+                    self.blame(class);
+                    self.reject_chunk(chunk, reply, counts);
+                }
                 Verdict::HangUp => self.hang_up(),
             },
             other => self.waiting = other,
@@ -169,6 +176,14 @@ impl ServerSession {
         if !matches!(end, MessageEnd::Refused(_)) {
             self.errors = 0;
             self.junk = 0;
+            self.forgive();
+        }
+        if let MessageEnd::Refused(reply) = &end
+            && reply.starts_with("55")
+            && !reply.starts_with("552")
+            && !reply.starts_with("554 5.4.0")
+        {
+            self.blame(ErrorClass::Policy);
         }
         match end {
             MessageEnd::Queued if bdat => {
@@ -182,6 +197,7 @@ impl ServerSession {
             MessageEnd::Relayed(reply) => self.succeed(&reply),
             MessageEnd::Refused(reply) => self.fail(&reply),
         }
+        self.flush_transcript();
         self.end_transaction(false);
     }
 

@@ -265,6 +265,7 @@ impl ServerSession {
         let text = if too_long { None } else { std::str::from_utf8(text).ok().filter(|t| is_base64(t) || *t == "*") };
         let text = text.map(str::to_owned);
         self.input.consume(end + 1);
+        self.heard_secret();
         self.restart_clock();
         if !has_cr && self.detects_bare_lf() {
             self.bare_lf = true;

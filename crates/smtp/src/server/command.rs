@@ -64,6 +64,9 @@ impl ServerSession {
         // The line is used in place while the session changes.
         let input = std::mem::take(&mut self.input);
         let bytes = input.bytes();
+        if !self.line_filtered && !self.line_tried {
+            self.heard(bytes[..end].trim_ascii_end());
+        }
         let progress = self.raw_line(&bytes[..end], &bytes[end + 1..]);
         self.input = if self.input_off { Input::default() } else { input };
         if progress == Progress::Done {
@@ -312,6 +315,7 @@ impl ServerSession {
         }
         self.abort_message();
         self.reset_transaction();
+        self.flush_transcript();
         self.succeed("250 2.0.0 Ok");
     }
 

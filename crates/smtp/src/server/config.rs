@@ -1,5 +1,6 @@
 //! What a session must know of the configuration and of its client.
 
+use super::transcript::ErrorClasses;
 use std::fmt;
 
 /// `smtpd_forbid_bare_newline`.
@@ -212,6 +213,10 @@ pub struct SessionConfig {
     pub resolve_numeric_domain: bool,
     /// Announce SMTPUTF8, and refuse commands that are not UTF-8.
     pub smtputf8_enable: bool,
+    /// Whom the postmaster wants to hear of.
+    pub notify_classes: ErrorClasses,
+    /// A transcript is done with when it has more lines, at HELO, RSET or the end of a message.
+    pub smtpd_history_flush_threshold: usize,
     /// Refuse non-ASCII addresses without SMTPUTF8.
     pub strict_smtputf8: bool,
     /// In bytes; 0 is no limit.
@@ -289,6 +294,8 @@ impl Default for SessionConfig {
             allow_min_user: false,
             resolve_numeric_domain: false,
             smtputf8_enable: true,
+            notify_classes: ErrorClasses::default(),
+            smtpd_history_flush_threshold: 100,
             strict_smtputf8: false,
             message_size_limit: 10_240_000,
             line_length_limit: 2048,

@@ -1,6 +1,7 @@
 //! What a session asks of its driver and what the driver answers.
 
 use super::auth::AuthStep;
+use super::transcript::{ErrorClass, Notice};
 use std::net::IpAddr;
 
 /// The command whose access lists are due.
@@ -46,6 +47,8 @@ pub enum Verdict {
         reply: String,
         /// Does it count against the error limits? (`no_error_count` says no.)
         counts: bool,
+        /// Whom it concerns (`notify_classes`).
+        class: ErrorClass,
     },
     /// Close the connection without a reply (access(5) HANGUP).
     HangUp,
@@ -141,6 +144,8 @@ pub enum Event {
     Log(String),
     /// As `Log`, with `warning: ` before it.
     Warning(String),
+    /// The postmaster wants to know what went wrong: send the transcript.
+    Notify(Notice),
     /// The session is over: flush what is left to send, log the statistics line, close. It comes once, as the last one.
     Close,
 }

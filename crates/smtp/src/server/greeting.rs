@@ -72,6 +72,7 @@ impl ServerSession {
     pub(super) fn accept_helo(&mut self, extended: bool) {
         self.abort_message();
         self.reset_transaction();
+        self.flush_transcript();
         let utf8 = self.config.smtputf8_enable;
         self.helo = self.pending_helo.take().map(|name| without_unicode(neutered(&name), utf8));
         self.esmtp |= extended;

@@ -27,6 +27,7 @@ mod statistics;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod transcript;
 
 pub use auth::{AuthAnswer, AuthOffer, AuthStep, Login, without_secrets};
 pub use config::{Authorised, EhloKeywords, ForbidBareNewline, ForbiddenCommands, SessionConfig};
@@ -34,3 +35,4 @@ pub use event::{ClientIdentity, Decide, Event, Flush, MessageEnd, Moment, Rate, 
 pub use identity::Forwarded;
 pub use session::ServerSession;
 pub use transaction::{Body, MailOptions, Notify, Recipient, Ret};
+pub use transcript::{ErrorClass, ErrorClasses, Notice};

@@ -49,6 +49,7 @@ impl ServerSession {
         if self.config.soft_bounce && self.output.get(start) == Some(&b'5') {
             soften(&mut self.output[start..]);
         }
+        self.said(start);
         if matches!(self.output.get(start..start + 3), Some(b"421" | b"521")) {
             self.closing = true;
         }
@@ -132,12 +133,13 @@ impl ServerSession {
     }
 
     /// `QID: timeout after STAGE from NA` and its likes; in content with the bytes so far.
-    pub(super) fn log_end(&mut self, what: &str) {
+    pub(super) fn log_end(&mut self, what: &'static str) {
         self.log_end_with(what, self.content_bytes());
     }
 
     /// As [`Self::log_end`], with the number of bytes.
-    pub(super) fn log_end_with(&mut self, what: &str, bytes: Option<u64>) {
+    pub(super) fn log_end_with(&mut self, what: &'static str, bytes: Option<u64>) {
+        self.note_end(what);
         let (id, stage, client) = (self.log_id(), self.stage, Self::CLIENT);
         let text = match bytes {
             Some(bytes) => format!("{id}: {what} after {stage} ({bytes} bytes) from {client}"),

@@ -8,6 +8,7 @@ use super::identity::Forwarded;
 use super::input::{IDLE_BUFFER, Input};
 use super::statistics::{Statistics, Verb};
 use super::transaction::{MailOptions, Recipient, Transaction};
+use super::transcript::Transcript;
 use memchr::memchr;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -118,6 +119,7 @@ pub struct ServerSession {
     pub(super) forwarded: Option<Box<Forwarded>>,
     pub(super) content: Option<Box<Content>>,
     pub(super) statistics: Statistics,
+    pub(super) transcript: Transcript,
     pub(super) errors: u32,
     pub(super) junk: u32,
     pub(super) access_denied: Option<String>,
@@ -189,6 +191,7 @@ impl ServerSession {
             forwarded: None,
             content: None,
             statistics: Statistics::default(),
+            transcript: Transcript::default(),
             errors: 0,
             junk: 0,
             access_denied: None,
@@ -323,6 +326,9 @@ impl ServerSession {
         }
         if self.abort_message() {
             return self.events.pop_front();
+        }
+        if let Some(notice) = self.end_transcript() {
+            return Some(Event::Notify(notice));
         }
         self.phase = Phase::Closed;
         self.input = Input::default();

@@ -267,3 +267,48 @@ fn idle_sessions_are_small() {
     assert!(heap < 1600, "{heap}");
     assert!(std::mem::size_of::<ServerSession>() < 1400, "{}", std::mem::size_of::<ServerSession>());
 }
+
+#[test]
+fn transcripts_are_reported_where_somebody_wants_to_know() {
+    let config = |classes: &str| SessionConfig {
+        notify_classes: ErrorClasses::parse(classes).0,
+        smtpd_history_flush_threshold: 6,
+        ..config()
+    };
+    let mut dialog = Dialog::new(config("policy, protocol"), "192.0.2.1", Authorised::default());
+    dialog.start();
+    for line in [&b"HELO x\r\n"[..], b"NOOP\r\n", b"FOO\r\n", b"RSET\r\n", b"NOOP \xff\x01\r\n"] {
+        dialog.send(line);
+    }
+    let transcript = "Out: 220 mail.example.com ESMTP Postfix\nIn:  HELO x\nOut: 250 mail.example.com\nIn:  NOOP\n\
+                      Out: 250 2.0.0 Ok\nIn:  FOO\nOut: 500 5.5.2 Error: command not recognized\nIn:  RSET\n";
+    assert_eq!(dialog.notices, [Notice { transcript: transcript.into(), bounce: false, reason: None }]);
+    dialog.session.end_of_input(0);
+    dialog.turn();
+    let rest = "Out: 250 2.0.0 Ok\nIn:  NOOP ??\nOut: 500 5.5.2 Error: bad UTF-8 syntax\n";
+    let last = Notice { transcript: rest.into(), bounce: false, reason: Some("lost connection") };
+    assert_eq!(dialog.notices[1..], [last]);
+
+    let mut silent = Dialog::new(config("resource, software"), "192.0.2.1", Authorised::default());
+    silent.start();
+    for line in [&b"HELO x\r\n"[..], b"FOO\r\n", b"QUIT\r\n"] {
+        silent.send(line);
+    }
+    assert!(silent.closed && silent.notices.is_empty(), "{:?}", silent.notices);
+}
+
+#[test]
+fn credentials_are_in_no_transcript() {
+    let config = SessionConfig { notify_classes: ErrorClasses::parse("protocol").0, ..config() };
+    let mut dialog = Dialog::new(config, "192.0.2.1", Authorised::default());
+    dialog.session.set_auth_offer(Some(AuthOffer { mechanisms: "LOGIN PLAIN".into(), ..AuthOffer::default() }));
+    dialog.start();
+    for line in ["EHLO x", "AUTH LOGIN", "c2VjcmV0", "YmFk", "AUTH PLAIN AHVzZXIAc2VjcmV0", "Z29vZA==", "FOO", "QUIT"] {
+        dialog.send(format!("{line}\r\n").as_bytes());
+    }
+    let transcript = &dialog.notices[0].transcript;
+    assert!(transcript.contains("In:  AUTH PLAIN (not shown)\n"), "{transcript}");
+    for secret in ["c2VjcmV0", "AHVz", "YmFk", "Z29vZA"] {
+        assert!(!transcript.contains(secret), "{transcript}");
+    }
+}

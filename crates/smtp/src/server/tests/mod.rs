@@ -30,7 +30,7 @@ pub(super) fn patient() -> SessionConfig {
 
 /// Refuses what is called bad.
 pub(super) fn policy(session: &ServerSession, decide: &Decide) -> Verdict {
-    let reject = |reply: String| Verdict::Reject { reply, counts: true };
+    let reject = |reply: String| Verdict::Reject { reply, counts: true, class: ErrorClass::Policy };
     let sender = session.sender().unwrap_or_default();
     match decide.moment {
         Moment::Connect => match session.client_address().map(|a| a.to_string()).as_deref() {
@@ -53,7 +53,11 @@ pub(super) fn policy(session: &ServerSession, decide: &Decide) -> Verdict {
             match recipient.split('@').next() {
                 Some("bad") => reject(format!("554 5.7.1 <{recipient}>: Recipient address rejected: Access denied")),
                 Some("drop") => reject(format!("421 4.7.0 <{recipient}>: Recipient address rejected: closing now")),
-                Some("free") => Verdict::Reject { reply: format!("450 4.7.1 <{recipient}>: later"), counts: false },
+                Some("free") => Verdict::Reject {
+                    reply: format!("450 4.7.1 <{recipient}>: later"),
+                    counts: false,
+                    class: ErrorClass::Policy,
+                },
                 Some("hang") => Verdict::HangUp,
                 _ => Verdict::Permit,
             }
@@ -83,6 +87,7 @@ pub(super) struct Dialog {
     pub(super) logs: Vec<String>,
     pub(super) events: Vec<String>,
     pub(super) messages: Vec<String>,
+    pub(super) notices: Vec<Notice>,
     content: Vec<u8>,
     ids: u32,
     pub(super) closed: bool,
@@ -101,6 +106,7 @@ impl Dialog {
             logs: Vec::new(),
             events: Vec::new(),
             messages: Vec::new(),
+            notices: Vec::new(),
             content: Vec::new(),
             ids: 0,
             closed: false,
@@ -194,6 +200,7 @@ impl Dialog {
                 self.events.push(format!("ClientChanged {:?}", identity.name));
                 self.session.client_changed_done(Authorised::default());
             }
+            Event::Notify(notice) => self.notices.push(notice),
             Event::Log(text) => self.logs.push(text.replace(ServerSession::CLIENT, "NA")),
             Event::Warning(text) => self.logs.push(format!("warning: {}", text.replace(ServerSession::CLIENT, "NA"))),
             Event::Close => self.closed = true,
