@@ -1,8 +1,8 @@
 //! What an evaluation comes to: verdict, effects, log entries and trace.
 
 use config::Span;
-use std::ops::Range;
 pub use smtp::server::ErrorClass;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What one restriction came to.

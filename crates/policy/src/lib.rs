@@ -14,6 +14,8 @@ mod match_list;
 mod plan;
 mod policy_service;
 mod program;
+#[cfg(test)]
+mod property_tests;
 mod question;
 mod refusal;
 mod restriction;
@@ -37,7 +39,9 @@ pub use program::{ProgramItem, ProgramKind, ProgramList};
 pub use question::{
     Answer, Ask, DnsAnswer, DnsRecord, DnsStatus, Ledger, Question, RecordType, Suspend, TableId, World,
 };
-pub use restriction::{Argument, Input, Restriction, find_restriction, restrictions};
+pub use restriction::{
+    Argument, Input, Listed, Restriction, Support, access_actions, catalogue, find_restriction, restrictions,
+};
 pub use settings::Settings;
 pub use state::PolicyState;
 pub use tables::{Table, TableRegistry, TableUse};

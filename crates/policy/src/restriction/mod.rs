@@ -3,6 +3,7 @@
 //! Each family has a file with its entries, checks and tests.
 
 mod access;
+mod catalogue;
 mod client;
 mod destination;
 mod dnsbl;
@@ -17,6 +18,7 @@ mod server_access;
 mod tls;
 mod unlisted;
 
+pub use catalogue::{Listed, Support, access_actions, catalogue};
 pub(crate) use destination::is_authorized;
 pub(crate) use dnsbl::{DnsblReplies, is_reply_template};
 pub(crate) use parse::{Arg, Item, Kind, List, Origin, Prefix, Problem, Words, parse};

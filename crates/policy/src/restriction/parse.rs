@@ -149,13 +149,13 @@ pub(crate) struct Words<'a> {
     pub places: Places<'a>,
 }
 
-const REMOVED: [(&str, &str); 3] = [
+pub(super) const REMOVED: [(&str, &str); 3] = [
     ("check_relay_domains", "\"reject_unauth_destination\""),
     ("reject_maps_rbl", "\"reject_rbl_client domain-name\""),
     ("permit_naked_ip_address", "\"permit_mynetworks\" or \"permit_sasl_authenticated\""),
 ];
 
-const NOT_YET: [&str; 2] = ["reject_unverified_sender", "reject_unverified_recipient"];
+pub(super) const NOT_YET: [&str; 2] = ["reject_unverified_sender", "reject_unverified_recipient"];
 
 /// Parse a list.
 pub(crate) fn parse(text: &str, words: &mut Words<'_>) -> Vec<Item> {

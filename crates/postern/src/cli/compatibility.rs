@@ -1,6 +1,7 @@
 //! COMPATIBILITY.md, derived from the registries.
 
 use config::registry::{self, Honour};
+use policy::Support;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use tables::TypeStatus;
@@ -15,21 +16,50 @@ pub fn page() -> String {
          from the registries of the program; a test keeps it true.\n\n",
     );
     out.push_str(DIFFERENCES);
-    out.push_str("\n## Restrictions\n\n| name | older names | looks at | what it does |\n|---|---|---|---|\n");
-    for entry in policy::restrictions() {
-        let needs: Vec<String> = entry.needs.iter().map(|n| format!("{n:?}").to_lowercase()).collect();
-        let _ = writeln!(
-            out,
-            "| `{}` | {} | {} | {} |",
-            entry.name,
-            entry.aliases.join(", "),
-            needs.join(", "),
-            entry.summary
-        );
-    }
+    restrictions(&mut out);
+    actions(&mut out);
     table_types(&mut out);
     parameters(&mut out);
     out
+}
+
+fn restrictions(out: &mut String) {
+    out.push_str(
+        "\n## Restrictions\n\nOlder names work, with a warning that names the newer one.\n\n\
+         | name | older names | looks at | what it does | status |\n|---|---|---|---|---|\n",
+    );
+    for entry in policy::catalogue() {
+        let needs: Vec<String> = entry.needs.iter().map(|n| format!("{n:?}").to_lowercase()).collect();
+        let (name, older, needs) = (shown(entry.name), entry.aliases.join(", "), needs.join(", "));
+        let _ = writeln!(out, "| {name} | {older} | {needs} | {} | {} |", entry.summary, status(entry.support));
+    }
+}
+
+fn actions(out: &mut String) {
+    out.push_str(
+        "\n## Actions of access tables and policy services\n\n| action | what it does | status |\n|---|---|---|\n",
+    );
+    for action in policy::access_actions() {
+        let _ = writeln!(out, "| {} | {} | {} |", shown(action.name), action.summary, status(action.support));
+    }
+}
+
+/// Names as code; what stands for something else (`*text*`) is not code.
+fn shown(name: &str) -> String {
+    match name.split_once(' ') {
+        _ if name.starts_with('*') => name.to_owned(),
+        Some((word, rest)) => format!("`{word}` {rest}"),
+        None => format!("`{name}`"),
+    }
+}
+
+fn status(support: Support) -> String {
+    match support {
+        Support::Honoured => "honoured".to_owned(),
+        Support::Partly(how) => format!("partly: {how}"),
+        Support::NotYet(meanwhile) => format!("not yet: {meanwhile}"),
+        Support::Never(why) => format!("never: {why}"),
+    }
 }
 
 fn table_types(out: &mut String) {
