@@ -147,11 +147,11 @@ impl Routing {
             let at = bare_positions(&text, '@').last();
             if let Some(at) = at {
                 let domain = &text[at + 1..];
-                let ours = if domain.is_empty() {
-                    if self.resolve_null_domain { Matched::Yes } else { Matched::No }
-                } else {
-                    self.is_local_domain(domain, ask)?
-                };
+                if domain.is_empty() && self.resolve_null_domain {
+                    text.push_str(&self.myhostname);
+                    continue;
+                }
+                let ours = if domain.is_empty() { Matched::No } else { self.is_local_domain(domain, ask)? };
                 match ours {
                     Matched::Failed(why) => return Ok(Err(Failed(why))),
                     Matched::No => {

@@ -20,6 +20,7 @@ pub fn session_config(p: &Parameters) -> SessionConfig {
         strict_rfc821_envelopes: p.bool("strict_rfc821_envelopes"),
         allow_min_user: p.bool("allow_min_user"),
         resolve_numeric_domain: p.bool("resolve_numeric_domain"),
+        resolve_null_domain: p.bool("resolve_null_domain"),
         smtputf8_enable: p.bool("smtputf8_enable"),
         notify_classes: ErrorClasses::parse(&p.get("notify_classes")).0,
         smtpd_history_flush_threshold: size("smtpd_history_flush_threshold"),

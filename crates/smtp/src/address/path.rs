@@ -20,6 +20,8 @@ pub struct PathRules {
     pub allow_min_user: bool,
     /// `resolve_numeric_domain`: is `user@1.2.3.4` taken as `user@[1.2.3.4]`?
     pub resolve_numeric_domain: bool,
+    /// `resolve_null_domain`: is `user@` taken as an address of this system?
+    pub resolve_null_domain: bool,
 }
 
 /// The argument is not an address, or not one address.
@@ -131,6 +133,7 @@ fn check(address: String, rules: PathRules) -> Result<String, SyntaxError> {
         false
     } else {
         match split_domain(&address) {
+            (_, Some("")) if rules.resolve_null_domain => true,
             (_, Some("")) => {
                 let inner = address.trim_end_matches('@');
                 matches!(split_domain(inner), (_, Some(domain)) if valid_domain(domain, rules))
@@ -284,6 +287,9 @@ mod tests {
         assert_eq!(parse_path("<a@é.example.org>", utf8).as_deref(), Ok("a@é.example.org"));
         let minus = PathRules { allow_min_user: true, ..PathRules::default() };
         assert_eq!(parse_path("<-a@example.org>", minus).as_deref(), Ok("-a@example.org"));
+        let null = PathRules { resolve_null_domain: true, ..PathRules::default() };
+        assert_eq!(parse_path("<a@>", null).as_deref(), Ok("a@"));
+        assert_eq!(parse_path("<a@>", PathRules::default()), Err(SyntaxError));
         let numeric = PathRules { resolve_numeric_domain: true, ..PathRules::default() };
         assert_eq!(parse_path("<a@1.2.3.4>", numeric).as_deref(), Ok("a@1.2.3.4"));
     }

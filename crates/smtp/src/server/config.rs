@@ -211,6 +211,8 @@ pub struct SessionConfig {
     pub allow_min_user: bool,
     /// Is `user@1.2.3.4` fine?
     pub resolve_numeric_domain: bool,
+    /// Is `user@` an address of this system?
+    pub resolve_null_domain: bool,
     /// Announce SMTPUTF8, and refuse commands that are not UTF-8.
     pub smtputf8_enable: bool,
     /// Whom the postmaster wants to hear of.
@@ -293,6 +295,7 @@ impl Default for SessionConfig {
             strict_rfc821_envelopes: false,
             allow_min_user: false,
             resolve_numeric_domain: false,
+            resolve_null_domain: false,
             smtputf8_enable: true,
             notify_classes: ErrorClasses::default(),
             smtpd_history_flush_threshold: 100,

@@ -42,6 +42,7 @@ impl ServerSession {
         let rules = PathRules {
             allow_min_user: self.config.allow_min_user,
             resolve_numeric_domain: self.config.resolve_numeric_domain,
+            resolve_null_domain: self.config.resolve_null_domain,
             ..rules
         };
         let path = parse_path(text, rules);
