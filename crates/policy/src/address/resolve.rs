@@ -311,7 +311,10 @@ impl Routing {
                 Lookup::NotFound => {}
                 Lookup::Found { value, .. } => {
                     resolved.transport = "error".into();
-                    resolved.nexthop = format!("5.1.6 User has moved to {value}");
+                    resolved.nexthop = match self.relocated_prefix {
+                        true => format!("5.1.6 User has moved to {value}"),
+                        false => value.to_string(),
+                    };
                 }
             }
         }

@@ -294,6 +294,10 @@ mod tests {
         ] {
             assert_eq!(Bench::new(&values, script.clone()).recipient(recipient).reply(), expected);
         }
+        values.push(("relocated_prefix_enable", "no"));
+        let script = script.entry("hash:/relocated", "bob@mail.example.com", "5.2.1 mailbox closed");
+        let reply = Bench::new(&values, script).recipient("bob@mail.example.com").reply();
+        assert_eq!(reply, "550 5.2.1 <bob@mail.example.com>: Recipient address rejected: mailbox closed");
     }
 
     #[test]
