@@ -13,5 +13,7 @@ pub mod maillog;
 mod memory;
 mod policy_service;
 pub mod policy_test;
+pub mod record;
 pub mod rehearsal;
+pub mod replay;
 pub mod sasl;

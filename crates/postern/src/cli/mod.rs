@@ -4,8 +4,10 @@ mod compatibility;
 mod explain;
 mod postconf;
 mod postmap;
+mod replay;
 mod serve;
 mod test;
+mod why;
 
 use clap::{Parser, Subcommand};
 use postmap::Tool;
@@ -27,6 +29,8 @@ Examples:
   postern explain -c /etc/postfix --client 192.0.2.1 --sender a@b.example --recipient u@example.com
                                        why it decides as it does
   postern test policy-tests/           play the cases you have written down
+  postern why QUEUE-ID -c /etc/postfix why a mail was refused or accepted
+  postern replay NEW -c /etc/postfix   what another configuration would have decided
   postern postconf -n -c /etc/postfix  as postconf(1): what differs from the defaults
   postern postmap -q KEY hash:FILE     as postmap(1): make, change and ask lookup tables
   postern default-config main.cf       a configuration to start your own from";
@@ -49,6 +53,9 @@ enum Command {
         /// Directory with main.cf and master.cf
         #[arg(long, short = 'c', value_name = "DIR")]
         config_dir: Option<PathBuf>,
+        /// Let the policy of another configuration decide along, without effect
+        #[arg(long, value_name = "DIR")]
+        shadow: Option<PathBuf>,
     },
     /// Read a configuration with all its tables and list every problem; serve nothing
     Check {
@@ -87,6 +94,15 @@ enum Command {
     Explain(Box<explain::Arguments>),
     /// Play policy tests: cases and dialogs that you have written down
     Test(test::Arguments),
+    /// Tell why a mail was refused or accepted some time ago
+    Why(why::Arguments),
+    /// Decide the past anew with another configuration: what would change
+    Replay(replay::Arguments),
+    /// What the policy of `serve --shadow` would have done otherwise
+    Shadow {
+        #[command(subcommand)]
+        command: ShadowCommand,
+    },
     /// Print COMPATIBILITY.md: what acts, what doesn't yet, what differs from Postfix
     Compatibility,
     /// Print the embedded default configuration
@@ -94,6 +110,19 @@ enum Command {
         /// Which file
         #[arg(value_parser = ["main.cf", "master.cf"], default_value = "main.cf")]
         file: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ShadowCommand {
+    /// Print the differences so far
+    Report {
+        /// Directory with the main.cf that serves
+        #[arg(long, short = 'c', value_name = "DIR")]
+        config_dir: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -113,8 +142,8 @@ fn called_as_a_tool() -> Option<Option<Command>> {
 /// Run the program.
 pub fn run() -> ExitCode {
     let result = match called_as_a_tool().unwrap_or_else(|| Arguments::parse().command) {
-        None => serve::serve(None),
-        Some(Command::Serve { config_dir }) => serve::serve(config_dir.as_deref()),
+        None => serve::serve(None, None),
+        Some(Command::Serve { config_dir, shadow }) => serve::serve(config_dir.as_deref(), shadow.as_deref()),
         Some(Command::Check { config_dir }) => serve::check(config_dir.as_deref()),
         Some(Command::Reload { config_dir }) => serve::reload(&config_dir),
         Some(Command::Postconf { arguments }) => postconf::run(&arguments),
@@ -122,6 +151,11 @@ pub fn run() -> ExitCode {
         Some(Command::Postalias { arguments }) => Ok(postmap::run(Tool::Postalias, &arguments)),
         Some(Command::Explain(arguments)) => explain::run(&arguments),
         Some(Command::Test(arguments)) => test::run(&arguments),
+        Some(Command::Why(arguments)) => why::run(&arguments),
+        Some(Command::Replay(arguments)) => replay::run(&arguments),
+        Some(Command::Shadow { command: ShadowCommand::Report { config_dir, json } }) => {
+            replay::shadow_report(config_dir.as_deref(), json)
+        }
         Some(Command::Compatibility) => {
             print!("{}", compatibility::page());
             Ok(ExitCode::SUCCESS)

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// Serve in the foreground.
-pub fn serve(config_dir: Option<&Path>) -> Result<ExitCode> {
-    server::serve(Source::new(config_dir))
+pub fn serve(config_dir: Option<&Path>, shadow: Option<&Path>) -> Result<ExitCode> {
+    server::serve(Source::new(config_dir), shadow)
 }
 
 /// List every problem. Exit status: 0 none, 1 warnings, 2 errors.

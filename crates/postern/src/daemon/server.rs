@@ -9,6 +9,8 @@ use crate::dns::{Hosts, Learnt, Resolver, ResolverConfig};
 use crate::driver::{self, RecentlyKnown, Worker};
 use crate::maillog::{self, Log, Target};
 use crate::memory::{self, Tide};
+use crate::record::{self, Recorder};
+use crate::replay::{Shadow, report_path};
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
 use config::{Diagnostic, Severity};
@@ -46,12 +48,13 @@ type Listeners = Vec<(Arc<str>, TcpListener)>;
 ///
 /// # Errors
 /// Whatever keeps the server from starting, with what to do about it.
-pub fn serve(source: Source) -> Result<ExitCode> {
+pub fn serve(source: Source, shadow: Option<&Path>) -> Result<ExitCode> {
     let (site, problems) = site::load(&source);
     report(&problems);
     let Some(site) = site else {
         bail!("the configuration has errors (see above): not started");
     };
+    let shadow = shadow.map(load_shadow).transpose()?;
     privileges::raise_file_limit();
     // Before anybody can know that we are there: a signal must never find the default action.
     let signals = Signals::install()?;
@@ -88,10 +91,19 @@ pub fn serve(source: Source) -> Result<ExitCode> {
     if matches!(source, Source::Default) {
         eprint!("{}", super::welcome::text(&site));
     }
-    let server = Server::start(source, site, spool, recovery, log, listeners, workers)?;
+    let server = Server::start(source, site, shadow, spool, recovery, log, listeners)?;
     let code = server.run(signals);
     drop(log_writer);
     Ok(code)
+}
+
+/// The configuration that decides along.
+fn load_shadow(directory: &Path) -> Result<Site> {
+    let (site, problems) = site::load(&Source::new(Some(directory)));
+    report(&problems);
+    site.with_context(|| {
+        format!("the shadow configuration in {} has errors (see above): not started", directory.display())
+    })
 }
 
 /// Print what a configuration has wrong.
@@ -220,6 +232,7 @@ struct Server {
     spool: Spool,
     ids: Arc<QueueIdSource>,
     learnt: Arc<Learnt>,
+    recorder: Option<(Recorder, JoinHandle<()>)>,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -228,11 +241,11 @@ impl Server {
     fn start(
         source: Source,
         site: Site,
+        shadow: Option<Site>,
         spool: Spool,
         recovery: queue::Recovery,
         log: Log,
         listeners: Vec<Listeners>,
-        workers: usize,
     ) -> Result<Self> {
         let site = Arc::new(ArcSwap::from_pointee(site));
         let now = i64::try_from(clock::unix_micros()).unwrap_or(0);
@@ -240,11 +253,17 @@ impl Server {
         let learnt = Arc::new(Learnt::default());
         let deliver = super::delivery::start(&site, &learnt, &spool, recovery, &ids, &log)?;
         let (stop, stopping) = watch::channel(false);
-        let mut server = Self { source, site, log, deliver, spool, ids, learnt, stop, threads: Vec::new() };
+        let shadow = shadow.and_then(|site2| {
+            let _ = site2.table_log.set(log.clone());
+            Shadow::new(Arc::new(site2), log.clone(), report_path(&site.load()))
+        });
+        let watchers = shadow.into_iter().map(|shadow| Box::new(shadow) as Box<dyn record::Watcher>).collect();
+        let recorder = Recorder::start(record::Settings::of(&site.load()), watchers, log.clone())
+            .context("starting the decision record")?;
+        let mut server = Self { source, site, log, deliver, spool, ids, learnt, recorder, stop, threads: Vec::new() };
         for (number, mine) in listeners.into_iter().enumerate() {
             server.start_worker(number, mine, stopping.clone())?;
         }
-        debug_assert_eq!(server.threads.len(), workers);
         server.watch_tables()?;
         Ok(server)
     }
@@ -252,6 +271,7 @@ impl Server {
     fn start_worker(&mut self, number: usize, listeners: Listeners, stopping: watch::Receiver<bool>) -> Result<()> {
         let (site, log, spool) = (Arc::clone(&self.site), self.log.clone(), self.spool.clone());
         let (ids, deliver, learnt) = (Arc::clone(&self.ids), self.deliver.clone(), Arc::clone(&self.learnt));
+        let recorder = self.recorder.as_ref().map(|(recorder, _)| recorder.clone());
         let runtime = event_loop()?;
         let thread = std::thread::Builder::new().name(format!("smtpd-{number}")).spawn(move || {
             runtime.block_on(async move {
@@ -264,6 +284,7 @@ impl Server {
                     ids,
                     deliver,
                     nothing_ahead: RecentlyKnown::default(),
+                    recorder,
                     stopping: stopping.clone(),
                 });
                 let loops: Vec<_> = listeners
@@ -309,6 +330,10 @@ impl Server {
         let _ = self.stop.send(true);
         for thread in self.threads.drain(..) {
             // A panic was reported when it happened.
+            let _ = thread.join();
+        }
+        if let Some((recorder, thread)) = self.recorder.take() {
+            recorder.stop();
             let _ = thread.join();
         }
         self.deliver.drain(DRAIN);

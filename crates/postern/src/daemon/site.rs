@@ -113,6 +113,8 @@ pub struct Service {
     pub my_hostname: String,
     /// `mail_name`.
     pub mail_name: String,
+    /// `postern_reject_code_suffix`.
+    pub reject_code_suffix: bool,
     /// `content_filter`.
     pub content_filter: String,
     /// Not with `receive_override_options = no_address_mappings`.
@@ -261,6 +263,17 @@ pub fn load(source: &Source) -> (Option<Site>, Vec<Diagnostic>) {
     (site.filter(|_| good), problems)
 }
 
+/// The parameters of main.cf alone, for commands that need no more.
+///
+/// # Errors
+/// When main.cf can't be read.
+pub fn parameters(source: &Source) -> anyhow::Result<Parameters> {
+    let (name, text) = source.read("main.cf", DEFAULT_MAIN_CF).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    let directory = if let Source::Directory(dir) = source { Some(dir.as_path()) } else { None };
+    let (main, _) = MainCf::parse(&name, &text);
+    Ok(Parameters::new(Arc::new(main), host::facts(directory)))
+}
+
 fn compile(parameters: Parameters, master: &MasterCf, problems: &mut Vec<Diagnostic>) -> Option<Site> {
     let mut registry = TableRegistry::new();
     let (routing, found) = Routing::compile(&ServiceSettings(&parameters), &mut registry);
@@ -347,6 +360,7 @@ fn compile_service(name: &str, p: Parameters, registry: &mut TableRegistry, prob
         hide_client_session: p.bool("smtpd_hide_client_session"),
         my_hostname: p.get("myhostname"),
         mail_name: p.get("mail_name"),
+        reject_code_suffix: p.bool("postern_reject_code_suffix"),
         content_filter: p.get("content_filter"),
         address_mappings: !has_override("no_address_mappings"),
         header_body_checks: !has_override("no_header_body_checks"),

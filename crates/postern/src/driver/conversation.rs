@@ -7,6 +7,7 @@ use super::transaction::Transaction;
 use crate::answer::Answerer;
 use crate::clock::now_ms;
 use crate::daemon::site::{Service, Site};
+use crate::record::Made;
 use crate::sasl::Exchange;
 use policy::{Answer, Input, Ledger, PeerName, PeerStatus, PolicyState, Question};
 use smtp::server::{Authorised, Event, Moment, ServerSession};
@@ -15,6 +16,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -27,6 +29,9 @@ thread_local! {
 
 /// How long the greeting waits at most for the client's name; clients that speak before it are noticed meanwhile.
 const NAME_WAIT: Duration = Duration::from_millis(25);
+
+/// Sessions are numbered in the record, from the moment the program was started.
+static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 /// One connection and all that belongs to it.
 pub struct Conversation {
@@ -43,6 +48,10 @@ pub struct Conversation {
     pub(super) answerer: Answerer,
     pub(super) policy_state: PolicyState,
     pub(super) ledger: Ledger,
+    /// The last decision, until it is known whether a queue id belongs to it.
+    pub(super) decided: Option<Made>,
+    /// The session's number in the record.
+    pub(super) number: u64,
     pub(super) ahead: Vec<(Question, JoinHandle<Answer>)>,
     pub(super) transaction: Transaction,
 }
@@ -70,6 +79,7 @@ impl Conversation {
             resolver: Arc::clone(&worker.resolver),
             peername_lookup: service.peername_lookup,
         };
+        let ledger = if worker.recorder.is_some() { Ledger::with_journal() } else { Ledger::default() };
         let address = peer.ip().to_canonical();
         let client = ClientIdentity::new(
             Some(address),
@@ -97,7 +107,9 @@ impl Conversation {
             exchange: None,
             answerer,
             policy_state: PolicyState::default(),
-            ledger: Ledger::default(),
+            ledger,
+            decided: None,
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
             ahead: Vec::new(),
             transaction: Transaction::default(),
         }
@@ -148,6 +160,7 @@ impl Conversation {
                 self.session.end_of_input(now_ms());
             }
         }
+        self.hand_over();
         self.transaction.abandon();
         self.client.settle().await;
         let statistics = self.session.statistics();

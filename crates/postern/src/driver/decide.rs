@@ -3,8 +3,10 @@
 use super::conversation::Conversation;
 use super::facts::{self, Surroundings};
 use super::warned;
+use crate::record::{Code, Made};
 use policy::{Ask, Decision, Evaluation, Facts, LogEntry, Question, Suspend};
 use smtp::server::{Decide, Moment, Verdict};
+use std::sync::Arc;
 
 impl Conversation {
     /// What is known now.
@@ -39,7 +41,7 @@ impl Conversation {
     pub(super) async fn decide(&mut self, decide: Decide) -> Verdict {
         let facts = self.facts();
         let mut evaluation = Evaluation::start(decide.moment, decide.stage);
-        let decision = loop {
+        let mut decision = loop {
             let outcome = {
                 let mut ask = Ask { ledger: &mut self.ledger, world: &mut self.answerer };
                 evaluation.run(&self.service.plan, &facts, &mut self.policy_state, &mut ask)
@@ -49,7 +51,56 @@ impl Conversation {
                 Err(Suspend) => self.answer_pending().await,
             }
         };
+        self.keep(&decide, facts, &mut decision);
         self.act(&decide, decision)
+    }
+
+    /// Hand a decision to the record; its code may go into the reply.
+    fn keep(&mut self, decide: &Decide, facts: Facts, decision: &mut Decision) {
+        if self.worker.recorder.is_none() {
+            return;
+        }
+        self.hand_over();
+        let asked = self.ledger.take_journal();
+        if decision.trace.steps.is_empty() && decision.rejection.is_none() {
+            return;
+        }
+        let code = Code::next(facts.now);
+        if let Some(rejection) = decision.rejection.as_mut().filter(|_| self.service.reject_code_suffix) {
+            let bare = rejection.reply.clone();
+            rejection.reply.push_str(&code.suffix());
+            for entry in &mut decision.log {
+                if let LogEntry::Event { word: "reject", text } = entry
+                    && *text == bare
+                {
+                    text.push_str(&code.suffix());
+                }
+            }
+        }
+        self.decided = Some(Made {
+            code,
+            at: crate::clock::unix_micros() / 1000,
+            session: self.number,
+            site: Arc::clone(&self.site),
+            service: Arc::clone(&self.service),
+            moment: decide.moment,
+            stage: decide.stage,
+            facts,
+            decision: Decision {
+                rejection: decision.rejection.clone(),
+                hang_up: decision.hang_up,
+                trace: std::mem::take(&mut decision.trace),
+                ..Decision::default()
+            },
+            asked,
+        });
+    }
+
+    /// The last decision goes into the record as it is.
+    pub(super) fn hand_over(&mut self) {
+        if let (Some(recorder), Some(made)) = (&self.worker.recorder, self.decided.take()) {
+            recorder.submit(made);
+        }
     }
 
     /// Fetch what the ledger waits for: first what was asked ahead, the rest now, all at once.

@@ -22,6 +22,7 @@ use crate::daemon::site::Site;
 use crate::deliver::DeliverHandle;
 use crate::dns::Resolver;
 use crate::maillog::Log;
+use crate::record::Recorder;
 use arc_swap::ArcSwap;
 use queue::{QueueIdSource, Spool};
 use std::sync::Arc;
@@ -43,6 +44,8 @@ pub struct Worker {
     pub deliver: DeliverHandle,
     /// For whom nothing was left to ask ahead a moment ago.
     pub nothing_ahead: RecentlyKnown,
+    /// Who keeps decisions, if anybody does.
+    pub recorder: Option<Recorder>,
     /// Turns true when the server is to stop.
     pub stopping: watch::Receiver<bool>,
 }

@@ -98,6 +98,9 @@ impl Conversation {
         let now = i64::try_from(clock::unix_micros()).unwrap_or(i64::MAX);
         let id = self.worker.ids.next(self.service.long_queue_ids, now);
         self.transaction.id = Some((id, now));
+        if let Some(made) = &mut self.decided {
+            made.facts.queue_id = Some(id.to_string());
+        }
         let mut line = format!("{id}: client={}", ServerSession::CLIENT);
         if let Some(login) = self.session.login() {
             line.push_str(&format!(", sasl_method={}, sasl_username={}", login.method, login.username));

@@ -9,9 +9,10 @@ mod print;
 mod story;
 mod world;
 
+pub use entry::place as entry_place;
 pub use logline::from_log_line;
 pub use print::Style;
-pub use story::{Asked, DecisionStory, Exchange, StepStory, Story, Unknown, answered, asked};
+pub use story::{Asked, DecisionStory, Exchange, StepStory, Story, Unknown, answered, asked, place};
 pub use world::{Fixed, Live, alternatives};
 
 use crate::daemon::site::{Service, Site};

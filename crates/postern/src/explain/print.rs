@@ -52,6 +52,13 @@ impl Story {
                     }
                     print_step(&mut out, step, style);
                 }
+                for asked in &decision.answers {
+                    let _ = write!(out, "  answer {} = {}", asked.question, asked.answer);
+                    if let Some(place) = &asked.place {
+                        let _ = write!(out, "  {}", style.paint(DIM, &format!("[{place}]")));
+                    }
+                    out.push('\n');
+                }
             }
             for line in &exchange.reply {
                 let colour = if line.starts_with(['2', '3']) { GREEN } else { RED };

@@ -56,6 +56,9 @@ impl Exchange {
 pub struct DecisionStory {
     /// Its steps in order.
     pub steps: Vec<StepStory>,
+    /// Answers whose steps aren't known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<Asked>,
 }
 
 /// One restriction.
@@ -186,7 +189,7 @@ impl<'a> Teller<'a> {
         for list in lists.iter().rev().take(1).filter(|list| !told.contains(&***list)) {
             steps.extend(self.not_reached(list, trace));
         }
-        DecisionStory { steps }
+        DecisionStory { steps, answers: Vec::new() }
     }
 
     /// The elements of a list behind its last one that ran.
@@ -302,6 +305,6 @@ pub(super) fn record(record: &DnsRecord) -> String {
 }
 
 /// `file:line:column`.
-pub(super) fn place(span: &config::Span) -> String {
+pub fn place(span: &config::Span) -> String {
     if span.column == 0 { span.to_string() } else { format!("{span}:{}", span.column) }
 }

@@ -1,0 +1,56 @@
+//! The decision record: every decision with its facts, its steps and the answers it rests on, kept for a while.
+//!
+//! Decides what is kept and how it is written. Sessions only hand their decisions over; a thread of its own encodes and
+//! writes them. What can't be kept is counted and lost: the record never holds mail up.
+
+mod code;
+mod reader;
+mod recorder;
+mod segment;
+mod stored;
+mod tell;
+#[cfg(test)]
+mod tests;
+
+pub use code::Code;
+pub use reader::Reader;
+pub use recorder::{Recorder, Settings, Watcher};
+pub use stored::{
+    Ask, Bound, Dictionary, Record, Step, StoredAnswer, TYPES, Unbound, dns_status, outcome_word, peer_status,
+};
+
+use crate::daemon::site::{Service, Site};
+use policy::{Answer, Decision, Facts, Question};
+use smtp::server::Moment;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where the record of a configuration is.
+pub fn directory(parameters: &config::Parameters) -> PathBuf {
+    let path = PathBuf::from(parameters.get("data_directory")).join("decisions");
+    std::path::absolute(&path).unwrap_or(path)
+}
+
+/// A decision on its way into the record.
+pub struct Made {
+    /// Its code.
+    pub code: Code,
+    /// When, in milliseconds since the epoch.
+    pub at: u64,
+    /// The session, as a number of its own.
+    pub session: u64,
+    /// The configuration.
+    pub site: Arc<Site>,
+    /// The service.
+    pub service: Arc<Service>,
+    /// The moment.
+    pub moment: Moment,
+    /// The command word.
+    pub stage: &'static str,
+    /// What was known.
+    pub facts: Facts,
+    /// What it came to.
+    pub decision: Decision,
+    /// What was asked.
+    pub asked: Vec<(Question, Answer)>,
+}

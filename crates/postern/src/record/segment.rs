@@ -1,0 +1,109 @@
+//! Files of the record: `data_directory/decisions/SECONDS-NUMBER.rec`, a header and then a frame a decision: length, checksum,
+//! and the texts that are new with it. A frame that was cut short ends the file for its readers.
+
+use super::stored::{Dictionary, Record, Unbound};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// How every file begins.
+pub const HEADER: &[u8] = b"postern decisions 1\n";
+/// Longer frames aren't written, and not believed when read.
+pub const FRAME_LIMIT: usize = 1 << 20;
+
+/// One frame's content.
+pub type Frame = (Vec<String>, Record<Unbound>);
+
+/// The file that is written to.
+pub struct Segment {
+    file: File,
+    size: u64,
+    begun: SystemTime,
+    /// The texts that the file has.
+    pub texts: Dictionary,
+}
+
+impl Segment {
+    /// Begin a new file.
+    pub fn begin(directory: &Path) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let begun = SystemTime::now();
+        let seconds = begun.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let mut number = 0;
+        let mut file = loop {
+            let path = directory.join(format!("{seconds:010}-{number:03}.rec"));
+            match OpenOptions::new().create_new(true).append(true).mode(0o600).open(path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < 999 => number += 1,
+                opened => break opened?,
+            }
+        };
+        file.write_all(HEADER)?;
+        Ok(Self { file, size: HEADER.len() as u64, begun, texts: Dictionary::default() })
+    }
+
+    /// Add encoded frames.
+    pub fn write(&mut self, frames: &[u8]) -> io::Result<()> {
+        self.file.write_all(frames)?;
+        self.size += frames.len() as u64;
+        Ok(())
+    }
+
+    /// Is it time for another file?
+    pub fn is_done(&self, size: u64, age: Duration) -> bool {
+        self.size >= size || self.texts.is_full() || self.begun.elapsed().is_ok_and(|past| past >= age)
+    }
+}
+
+/// Append a frame to a buffer.
+pub fn encode(record: Record<Unbound>, texts: &mut Dictionary, buffer: &mut Vec<u8>) {
+    let frame: Frame = (std::mem::take(&mut texts.fresh), record);
+    let start = buffer.len();
+    buffer.extend_from_slice(&[0; 8]);
+    let Ok(rest) = postcard::to_extend(&frame, std::mem::take(buffer)) else { return };
+    *buffer = rest;
+    let length = buffer.len() - start - 8;
+    let checksum = crc32fast::hash(&buffer[start + 8..]);
+    buffer[start..start + 4].copy_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+    buffer[start + 4..start + 8].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// The next frame of a file's bytes, and what comes after it; `None` at the end, or where it is broken.
+pub fn decode(bytes: &[u8]) -> Option<(Frame, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let (checksum, rest) = rest.split_first_chunk::<4>()?;
+    let length = u32::from_le_bytes(*length) as usize;
+    let (payload, rest) = rest.split_at_checked(length).filter(|_| length <= FRAME_LIMIT)?;
+    if crc32fast::hash(payload) != u32::from_le_bytes(*checksum) {
+        return None;
+    }
+    Some((postcard::from_bytes(payload).ok()?, rest))
+}
+
+/// The files of a record, oldest first.
+pub fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "rec") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Remove what is too old or too much; the newest file always stays.
+pub fn prune(directory: &Path, size: u64, age: Duration) -> io::Result<()> {
+    let mut sum = 0;
+    for (number, path) in files(directory)?.into_iter().rev().enumerate() {
+        let meta = std::fs::metadata(&path)?;
+        sum += meta.len();
+        let old = meta.modified()?.elapsed().is_ok_and(|past| past > age);
+        if number > 0 && (old || sum > size) {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}

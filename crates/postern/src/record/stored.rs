@@ -1,0 +1,354 @@
+//! A decision as it is kept. Texts that come again and again (lists, restrictions, tables) are numbers: a segment of the
+//! record has each of them once.
+
+use super::{Code, Made};
+use policy::{Answer, DnsRecord, DnsStatus, Outcome, PeerStatus, Protocol, Question, RecordType};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A text by its number in the segment.
+pub type Unbound = u32;
+/// A text.
+pub type Bound = Arc<str>;
+
+/// A decision. `T` is [`Unbound`] in a file and [`Bound`] in memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record<T> {
+    /// Its name.
+    pub code: Code,
+    /// When, in milliseconds since the epoch.
+    pub at: u64,
+    /// The session, as a number of its own.
+    pub session: u64,
+    /// The service in master.cf.
+    pub service: T,
+    /// The command word.
+    pub stage: T,
+    /// The client's address.
+    pub address: Option<IpAddr>,
+    /// Its port.
+    pub port: u16,
+    /// Its verified name.
+    pub name: String,
+    /// Its PTR name, where that is another.
+    pub reverse: Option<String>,
+    /// What the look-ups of both came to: 0 found, 1 temporary, 2 none, 3 forged.
+    pub statuses: (u8, u8),
+    /// HELO or EHLO argument.
+    pub helo: Option<String>,
+    /// It said EHLO.
+    pub esmtp: bool,
+    /// Envelope sender.
+    pub sender: Option<String>,
+    /// Envelope recipient.
+    pub recipient: Option<String>,
+    /// Recipients accepted so far.
+    pub recipients: u32,
+    /// SIZE= or size.
+    pub size: u64,
+    /// The queue id.
+    pub queue_id: Option<String>,
+    /// Login: method and name.
+    pub login: Option<(T, String)>,
+    /// TLS: protocol and cipher.
+    pub tls: Option<(T, T)>,
+    /// SMTPUTF8.
+    pub smtputf8: bool,
+    /// Improper pipelining was seen.
+    pub pipelining: bool,
+    /// The reply of a refusal.
+    pub reply: Option<String>,
+    /// What ran.
+    pub steps: Vec<Step<T>>,
+    /// What was found, or could not be. A table's key that isn't here was not in the table.
+    pub asked: Vec<Ask<T>>,
+}
+
+/// One step of the evaluation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step<T> {
+    /// The list.
+    pub list: T,
+    /// The restriction.
+    pub restriction: T,
+    /// `file:line:column`.
+    pub place: Option<T>,
+    /// How deep it is nested.
+    pub depth: u8,
+    /// A number for what it came to, as in [`outcome_word`].
+    pub outcome: u8,
+    /// The reply, where that isn't the record's; the list that was entered.
+    pub detail: Option<String>,
+}
+
+/// A question with its answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ask<T> {
+    /// A table, a key, and the value or why there is none.
+    Table(T, String, Result<String, String>),
+    /// A record type, a name, a status and what came.
+    Dns(u8, String, StoredAnswer),
+    /// A policy service and its action, or why there is none.
+    Policy(T, Result<String, String>),
+}
+
+/// What came from DNS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StoredAnswer {
+    /// Nothing by that name, or no such record.
+    Missing(bool),
+    /// Another failure: its kind and its text.
+    Failed(u8, String),
+    /// Addresses.
+    Addresses(Vec<IpAddr>),
+    /// Preferences and hosts.
+    Mx(Vec<(u16, String)>),
+    /// Names.
+    Names(Vec<String>),
+    /// Texts.
+    Texts(Vec<String>),
+}
+
+/// Numbers for texts, and the texts that are new since they were last written.
+#[derive(Default)]
+pub struct Dictionary {
+    numbers: HashMap<Arc<str>, u32>,
+    /// New ones, in the order of their numbers.
+    pub fresh: Vec<String>,
+}
+
+/// More texts than this aren't kept in one segment: a new one is begun.
+pub const TEXTS: usize = 50_000;
+
+impl Dictionary {
+    fn number(&mut self, text: &str) -> u32 {
+        if let Some(number) = self.numbers.get(text) {
+            return *number;
+        }
+        let number = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
+        self.numbers.insert(text.into(), number);
+        self.fresh.push(text.to_owned());
+        number
+    }
+
+    /// Are there so many texts that a new segment should be begun?
+    pub fn is_full(&self) -> bool {
+        self.numbers.len() > TEXTS
+    }
+}
+
+/// Words for outcomes, by their numbers.
+pub const OUTCOMES: [&str; 9] = [
+    "no opinion",
+    "permit",
+    "discard",
+    "reject",
+    "would reject",
+    "defer if permit",
+    "defer if reject",
+    "look into",
+    "hang up",
+];
+
+const STATUSES: [DnsStatus; 7] = [
+    DnsStatus::Ok,
+    DnsStatus::NotFound,
+    DnsStatus::NullMx,
+    DnsStatus::Retry,
+    DnsStatus::Policy,
+    DnsStatus::Invalid,
+    DnsStatus::Fail,
+];
+
+/// Record types by their numbers.
+pub const TYPES: [RecordType; 6] =
+    [RecordType::A, RecordType::Aaaa, RecordType::Mx, RecordType::Ns, RecordType::Txt, RecordType::Ptr];
+
+const PEERS: [PeerStatus; 4] = [PeerStatus::Ok, PeerStatus::Temporary, PeerStatus::Permanent, PeerStatus::Forged];
+
+fn place<T: PartialEq + Copy>(all: &[T], one: T) -> u8 {
+    all.iter().position(|known| *known == one).unwrap_or_default() as u8
+}
+
+/// The status of a client's name.
+pub fn peer_status(number: u8) -> PeerStatus {
+    PEERS.get(usize::from(number)).copied().unwrap_or(PeerStatus::Temporary)
+}
+
+/// The status of a DNS answer.
+pub fn dns_status(number: u8) -> DnsStatus {
+    STATUSES.get(usize::from(number)).copied().unwrap_or(DnsStatus::Retry)
+}
+
+impl Record<Unbound> {
+    /// A decision as it is kept.
+    pub fn of(made: &Made, texts: &mut Dictionary) -> Self {
+        let Made { facts, decision, .. } = made;
+        let names = facts.client.name.as_ref();
+        let suffix = made.code.suffix();
+        let bare = |reply: &String| reply.strip_suffix(&suffix).unwrap_or(reply).to_owned();
+        let reply = decision.rejection.as_ref().map(|rejection| bare(&rejection.reply));
+        let steps = decision.trace.steps.iter().map(|step| {
+            let (outcome, detail) = outcome(&step.outcome, reply.as_deref());
+            Step {
+                list: texts.number(&step.list),
+                restriction: texts.number(&step.restriction),
+                place: step.span.as_ref().map(|span| texts.number(&crate::explain::place(span))),
+                depth: u8::try_from(step.depth).unwrap_or(u8::MAX),
+                outcome,
+                detail,
+            }
+        });
+        let steps = steps.collect();
+        Self {
+            code: made.code,
+            at: made.at,
+            session: made.session,
+            service: texts.number(&made.service.name),
+            stage: texts.number(made.stage),
+            address: facts.client.address,
+            port: facts.client.port,
+            name: names.map_or("unknown", |names| &names.name).to_owned(),
+            reverse: names.filter(|names| names.reverse != names.name).map(|names| names.reverse.to_string()),
+            statuses: names.map_or((2, 2), |n| (place(&PEERS, n.name_status), place(&PEERS, n.reverse_status))),
+            helo: facts.helo.clone(),
+            esmtp: facts.protocol == Protocol::Esmtp,
+            sender: facts.sender.clone(),
+            recipient: facts.recipient.clone(),
+            recipients: u32::try_from(facts.recipient_count).unwrap_or(u32::MAX),
+            size: facts.size,
+            queue_id: facts.queue_id.clone(),
+            login: facts.sasl.as_ref().map(|login| (texts.number(&login.method), login.username.clone())),
+            tls: facts.tls.as_ref().map(|tls| (texts.number(&tls.protocol), texts.number(&tls.cipher))),
+            smtputf8: facts.smtputf8,
+            pipelining: facts.improper_pipelining,
+            reply,
+            steps,
+            asked: asked(made, texts),
+        }
+    }
+
+    /// With its texts.
+    pub fn bind(self, texts: &[Arc<str>]) -> Record<Bound> {
+        let text = |number: u32| texts.get(number as usize).cloned().unwrap_or_else(|| "?".into());
+        let steps = self.steps.into_iter().map(|step| Step {
+            list: text(step.list),
+            restriction: text(step.restriction),
+            place: step.place.map(text),
+            depth: step.depth,
+            outcome: step.outcome,
+            detail: step.detail,
+        });
+        let asked = self.asked.into_iter().map(|ask| match ask {
+            Ask::Table(table, key, found) => Ask::Table(text(table), key, found),
+            Ask::Dns(rtype, name, answer) => Ask::Dns(rtype, name, answer),
+            Ask::Policy(service, action) => Ask::Policy(text(service), action),
+        });
+        Record {
+            code: self.code,
+            at: self.at,
+            session: self.session,
+            service: text(self.service),
+            stage: text(self.stage),
+            address: self.address,
+            port: self.port,
+            name: self.name,
+            reverse: self.reverse,
+            statuses: self.statuses,
+            helo: self.helo,
+            esmtp: self.esmtp,
+            sender: self.sender,
+            recipient: self.recipient,
+            recipients: self.recipients,
+            size: self.size,
+            queue_id: self.queue_id,
+            login: self.login.map(|(method, name)| (text(method), name)),
+            tls: self.tls.map(|(protocol, cipher)| (text(protocol), text(cipher))),
+            smtputf8: self.smtputf8,
+            pipelining: self.pipelining,
+            reply: self.reply,
+            steps: steps.collect(),
+            asked: asked.collect(),
+        }
+    }
+}
+
+fn outcome(outcome: &Outcome, reply: Option<&str>) -> (u8, Option<String>) {
+    let other = |text: &String| Some(text.clone()).filter(|text| Some(text.as_str()) != reply);
+    match outcome {
+        Outcome::Dunno => (0, None),
+        Outcome::Permit => (1, None),
+        Outcome::Discard => (2, None),
+        Outcome::Reject(rejection) => (3, other(&rejection.reply)),
+        Outcome::Warned(text) => (4, other(text)),
+        Outcome::DeferIfPermit(text) => (5, other(text)),
+        Outcome::DeferIfReject(text) => (6, other(text)),
+        Outcome::Enter(list) => (7, Some(list.to_string())),
+        Outcome::HangUp => (8, None),
+    }
+}
+
+/// Questions whose answers say something, each once.
+fn asked(made: &Made, texts: &mut Dictionary) -> Vec<Ask<Unbound>> {
+    let mut kept: Vec<Ask<Unbound>> = Vec::new();
+    for (question, answer) in &made.asked {
+        let ask = match (question, answer) {
+            (Question::Table { table, key }, Answer::Table(found)) => {
+                let found = match found {
+                    Ok(Some(value)) => Ok(value.to_string()),
+                    Ok(None) => continue,
+                    Err(reason) => Err(reason.to_string()),
+                };
+                let spec = made.site.tables.spec(table.0).map_or("?", |spec| spec);
+                Ask::Table(texts.number(spec), key.clone(), found)
+            }
+            (Question::Dns { rtype, name }, Answer::Dns(answer)) => {
+                Ask::Dns(place(&TYPES, *rtype), name.to_string(), stored(answer))
+            }
+            (Question::PolicyService { service, .. }, Answer::PolicyService(action)) => {
+                let action = action.as_ref().map(ToString::to_string).map_err(ToString::to_string);
+                Ask::Policy(texts.number(&service.name), action)
+            }
+            _ => continue,
+        };
+        if !kept.contains(&ask) {
+            kept.push(ask);
+        }
+    }
+    kept
+}
+
+fn stored(answer: &policy::DnsAnswer) -> StoredAnswer {
+    match answer.status {
+        DnsStatus::Ok => {}
+        DnsStatus::NotFound => return StoredAnswer::Missing(answer.reason.contains("no data record")),
+        status => return StoredAnswer::Failed(place(&STATUSES, status), answer.reason.clone()),
+    }
+    let records = &answer.records;
+    match records.first() {
+        Some(DnsRecord::Mx(..)) => StoredAnswer::Mx(pick(records, |record| match record {
+            DnsRecord::Mx(preference, host) => Some((*preference, host.to_string())),
+            _ => None,
+        })),
+        Some(DnsRecord::Name(_)) => StoredAnswer::Names(pick(records, |record| match record {
+            DnsRecord::Name(name) => Some(name.to_string()),
+            _ => None,
+        })),
+        Some(DnsRecord::Txt(_)) => StoredAnswer::Texts(pick(records, |record| match record {
+            DnsRecord::Txt(text) => Some(text.to_string()),
+            _ => None,
+        })),
+        _ => StoredAnswer::Addresses(answer.addresses().collect()),
+    }
+}
+
+fn pick<T>(records: &[DnsRecord], of: impl Fn(&DnsRecord) -> Option<T>) -> Vec<T> {
+    records.iter().filter_map(of).collect()
+}
+
+/// The word for an outcome's number.
+pub fn outcome_word(number: u8) -> &'static str {
+    OUTCOMES.get(usize::from(number)).copied().unwrap_or("?")
+}
