@@ -8,6 +8,7 @@ mod hostile;
 mod next_hop;
 mod operation;
 mod privileges;
+mod record;
 mod senders;
 mod server;
 mod sites;
