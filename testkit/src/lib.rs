@@ -3,6 +3,7 @@
 //! ports it picked itself, and stops when dropped.
 
 pub mod conformance;
+pub mod database;
 pub mod dialog;
 pub mod dns;
 pub mod peer;

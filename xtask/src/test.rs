@@ -58,10 +58,22 @@ impl Steps<'_> {
         self.step("what the tests need", || install::run(self.skips))?;
         self.step("cargo fmt", || self.silent(&["fmt", "--all", "--check"]))?;
         self.step("cargo clippy", || {
-            self.silent(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])
+            self.silent(&[
+                "clippy",
+                "--quiet",
+                "--workspace",
+                "--all-targets",
+                "--all-features",
+                "--",
+                "-D",
+                "warnings",
+            ])
         })?;
         self.step("cargo test", || {
-            self.counted(&mut project::cargo(&["test", "--workspace", "--quiet", "--no-fail-fast"]), counts)
+            self.counted(
+                &mut project::cargo(&["test", "--workspace", "--all-features", "--quiet", "--no-fail-fast"]),
+                counts,
+            )
         })?;
         self.step("release build", || self.silent(&["build", "--quiet", "--release", "--package", "postern"]))?;
         let program = project::release_program();

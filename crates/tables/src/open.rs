@@ -102,6 +102,12 @@ pub(crate) fn open_nested(spec: &str, options: &OpenOptions, depth: usize) -> Re
         "lmdb" => file::lmdb(&parsed, options),
         "cdb" => file::cdb(&parsed, options),
         "sqlite" => client::sqlite(&parsed, options),
+        #[cfg(feature = "ldap")]
+        "ldap" => client::ldap(&parsed, options),
+        #[cfg(feature = "mysql")]
+        "mysql" => client::mysql(&parsed, options),
+        #[cfg(feature = "pgsql")]
+        "pgsql" => client::pgsql(&parsed, options),
         "regexp" => pattern::regexp(&parsed, options),
         "pcre" => pattern::pcre(&parsed, options),
         "cidr" => pattern::cidr(&parsed, options),

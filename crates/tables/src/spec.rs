@@ -55,6 +55,9 @@ impl TableType {
     pub fn is_here(&self) -> bool {
         let built = match self.feature {
             None => true,
+            Some("ldap") => cfg!(feature = "ldap"),
+            Some("mysql") => cfg!(feature = "mysql"),
+            Some("pgsql") => cfg!(feature = "pgsql"),
             Some("sqlite") => cfg!(feature = "sqlite"),
             Some(_) => false,
         };
@@ -99,16 +102,16 @@ static TYPES: &[TableType] = &[
     honoured("hash", "Berkeley DB file, or the text it was made of when that is newer"),
     honoured("inline", "entries in the reference itself"),
     never("internal", "a process' own memory, empty at start", "nothing could be in it"),
-    not_yet("ldap", "LDAP server"),
+    honoured("ldap", "LDAP server").feature("ldap"),
     honoured("lmdb", "file made by postmap"),
     not_yet("memcache", "memcached server"),
     not_yet("mongodb", "MongoDB server"),
-    not_yet("mysql", "MySQL or MariaDB server"),
+    honoured("mysql", "MySQL or MariaDB server").feature("mysql"),
     never("netinfo", "NetInfo domain", LEGACY),
     never("nis", "NIS map", LEGACY),
     never("nisplus", "NIS+ map", LEGACY),
     honoured("pcre", "Perl-compatible patterns, first match"),
-    not_yet("pgsql", "PostgreSQL server"),
+    honoured("pgsql", "PostgreSQL server").feature("pgsql"),
     honoured("pipemap", "the result of one table is the key of the next"),
     honoured("proxy", "another table").partly("the table is read directly; proxy_read_maps is not asked"),
     honoured("randmap", "one of several values"),
@@ -287,8 +290,8 @@ mod tests {
         for (kind, message, help) in [
             ("hahs", "unsupported dictionary type: hahs", "did you mean \"hash\"?"),
             (
-                "mysql",
-                "table type \"mysql\" is not supported yet",
+                "mongodb",
+                "table type \"mongodb\" is not supported yet",
                 "copy the data into a hash, lmdb, cdb or sqlite table",
             ),
         ] {

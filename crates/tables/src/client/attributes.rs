@@ -71,7 +71,6 @@ impl Attributes {
     }
 
     /// `yes` or `no`.
-    #[allow(dead_code, reason = "not every set of features has such an attribute")]
     pub(super) fn switch(&self, name: &str, default: bool) -> Result<bool, Diagnostic> {
         match self.get(name) {
             None => Ok(default),
@@ -79,6 +78,22 @@ impl Attributes {
             Some(text) if text.eq_ignore_ascii_case("no") => Ok(false),
             Some(text) => Err(self.error(format!("bad boolean value: {name} = {text}"), "write yes or no")),
         }
+    }
+
+    /// Warnings about attributes in the file that mean nothing: a misspelled one must not go unnoticed.
+    pub(super) fn unknown(&self, known: &[&[&str]]) -> Vec<Diagnostic> {
+        let Source::File(values) = &self.source else { return Vec::new() };
+        let mut names: Vec<&str> = values.keys().map(String::as_str).collect();
+        names.retain(|name| !known.iter().any(|known| known.contains(name)));
+        names.sort_unstable();
+        let help = "correct its name, or remove the line";
+        let warn = |name: &str| self.warning(format_args!("unknown attribute: {name} -- ignored"), help);
+        names.into_iter().map(warn).collect()
+    }
+
+    /// A warning about an attribute.
+    pub(super) fn warning(&self, text: impl std::fmt::Display, help: &str) -> Diagnostic {
+        Diagnostic::warning("table-attribute", format!("{}: {text}", self.name)).at(self.place.clone()).help(help)
     }
 
     /// The error for an attribute that must not be empty.

@@ -84,6 +84,11 @@ impl Template {
         Ok(Self(parts))
     }
 
+    /// Are there any places?
+    pub(super) fn is_dynamic(&self) -> bool {
+        self.0.iter().any(|part| !matches!(part, Part::Literal(_)))
+    }
+
     /// Fill the places in; `None` when a piece that is asked for doesn't exist.
     pub(super) fn expand(
         &self,

@@ -2,13 +2,32 @@
 //!
 //! Their look-ups wait (`Table::waits`), so callers put them on a pool for blocking work.
 
+// Some of what these offer is of use to types only that are features.
+#[cfg_attr(not(all(feature = "ldap", feature = "mysql", feature = "pgsql")), allow(dead_code))]
 mod attributes;
+#[cfg_attr(not(all(feature = "ldap", feature = "mysql", feature = "pgsql")), allow(dead_code))]
+#[cfg(feature = "client-tls")]
+mod exchange;
+#[cfg_attr(not(all(feature = "ldap", feature = "mysql", feature = "pgsql")), allow(dead_code))]
 mod expansion;
-#[allow(dead_code, reason = "its users come next")]
+#[cfg(feature = "ldap")]
+mod ldap;
+#[cfg(feature = "mysql")]
+mod mysql;
+#[cfg(feature = "pgsql")]
+mod pgsql;
+#[cfg_attr(not(all(feature = "ldap", feature = "mysql", feature = "pgsql")), allow(dead_code))]
 mod pool;
+#[cfg_attr(not(all(feature = "ldap", feature = "mysql", feature = "pgsql")), allow(dead_code))]
 mod query;
+#[cfg_attr(not(all(feature = "ldap", feature = "mysql", feature = "pgsql")), allow(dead_code))]
+#[cfg(any(feature = "mysql", feature = "pgsql"))]
+mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg_attr(not(all(feature = "ldap", feature = "mysql", feature = "pgsql")), allow(dead_code))]
+#[cfg(feature = "client-tls")]
+mod tls;
 
 use crate::open::{OpenFailure, OpenOptions, Opened};
 use crate::spec::TableSpec;
@@ -23,6 +42,24 @@ pub(crate) fn sqlite(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Open
 #[cfg(not(feature = "sqlite"))]
 pub(crate) fn sqlite(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened, OpenFailure> {
     Err(not_built_in(spec.kind, options))
+}
+
+/// `ldap:`.
+#[cfg(feature = "ldap")]
+pub(crate) fn ldap(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened, OpenFailure> {
+    ldap::open(spec, options)
+}
+
+/// `mysql:`.
+#[cfg(feature = "mysql")]
+pub(crate) fn mysql(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened, OpenFailure> {
+    mysql::open(spec, options)
+}
+
+/// `pgsql:`.
+#[cfg(feature = "pgsql")]
+pub(crate) fn pgsql(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened, OpenFailure> {
+    pgsql::open(spec, options)
 }
 
 /// The error for a type that this program was built without.

@@ -49,7 +49,6 @@ pub(super) struct Limits {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Rest {
     /// Always this long (`retry_interval`).
-    #[allow(dead_code, reason = "for SQL servers")]
     For(Duration),
     /// As long as the failure took, with a limit: a refused connection is tried again at once, but look-ups don't wait
     /// one after the other for a server that says nothing.

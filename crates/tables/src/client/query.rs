@@ -36,15 +36,12 @@ impl Query {
         query: &str,
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<Self, Diagnostic> {
-        let template = |text: &str| {
-            Template::parse(text).map_err(|()| {
-                let help = "write %s, %u, %d, %1 to %9 or their capitals after %, or %% for a percent sign";
-                attributes.error(format!("Invalid query template: {text}"), help)
-            })
-        };
+        // The name of old, in ldap tables.
+        let old_name = || (spec.kind == "ldap").then(|| attributes.get("result_filter")).flatten();
+        let result_format = attributes.get("result_format").or_else(old_name).unwrap_or_else(|| "%s".to_owned());
         Ok(Self {
-            query: template(query)?,
-            result_format: template(&attributes.get("result_format").unwrap_or_else(|| "%s".to_owned()))?,
+            query: template(attributes, query)?,
+            result_format: template(attributes, &result_format)?,
             domains: domains(attributes, spec.name, warnings),
             expansion_limit: attributes.number("expansion_limit", 0)?,
             fold: options.fold,
@@ -57,12 +54,35 @@ impl Query {
 
     /// The query for a key, its parts quoted; `None`: nothing is asked and nothing found.
     pub(super) fn text(&self, key: &str, quote: impl Fn(&str) -> String) -> Option<String> {
+        self.expand(&self.query, key, quote)
+    }
+
+    /// The same with another template.
+    pub(super) fn expand(&self, template: &Template, key: &str, quote: impl Fn(&str) -> String) -> Option<String> {
         let key = fold_if(self.fold, key);
         let values = Values::of(&key);
         if !self.domains.is_empty() && !values.is_user_in(&self.domains) {
             return None;
         }
-        self.query.expand(&values, &values, quote).filter(|query| !query.contains('\0'))
+        template.expand(&values, &values, quote).filter(|query| !query.contains('\0'))
+    }
+
+    /// Does it depend on the key?
+    pub(super) fn is_dynamic(&self) -> bool {
+        self.query.is_dynamic()
+    }
+
+    /// The query for a harmless key, to see whether it can be understood.
+    pub(super) fn text_for_any_key(&self) -> String {
+        let values = Values::of("x@x.x.x.x.x.x.x.x.x");
+        self.query.expand(&values, &values, str::to_owned).unwrap_or_default()
+    }
+
+    /// Something for the log.
+    pub(super) fn note(&self, text: &str) {
+        if let Some(log) = &self.log {
+            log(text);
+        }
     }
 
     /// A result under construction for a key.
@@ -116,6 +136,14 @@ impl Results<'_> {
     pub(super) fn finish(self) -> Option<Arc<str>> {
         (!self.text.is_empty()).then(|| self.text.into())
     }
+}
+
+/// A template in an attribute.
+pub(super) fn template(attributes: &Attributes, text: &str) -> Result<Template, Diagnostic> {
+    Template::parse(text).map_err(|()| {
+        let help = "write %s, %u, %d, %1 to %9 or their capitals after %, or %% for a percent sign";
+        attributes.error(format!("Invalid query template: {text}"), help)
+    })
 }
 
 /// The query of the days before `query`: `table`, `select_field`, `where_field`, `additional_conditions`.
