@@ -66,6 +66,11 @@ impl Diagnostic {
         Self { severity: Severity::Warning, ..Self::error(code, message) }
     }
 
+    /// Worth knowing; nothing is wrong.
+    pub fn note(code: &'static str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Note, ..Self::error(code, message) }
+    }
+
     /// The same problem at a place.
     #[must_use]
     pub fn at(mut self, span: Option<Span>) -> Self {
@@ -86,16 +91,23 @@ impl Diagnostic {
     }
 }
 
+impl Severity {
+    /// `note`, `warning` or `error`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(span) = &self.span {
             write!(f, "{span}: ")?;
         }
-        let word = match self.severity {
-            Severity::Note => "note",
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        };
+        let word = self.severity.word();
         write!(f, "{word}: {} [{}]", self.message, self.code)?;
         if let Some(help) = &self.help {
             write!(f, "\n    help: {help}")?;

@@ -7,6 +7,7 @@
 mod diagnostic;
 mod expand;
 mod host;
+mod lint;
 pub mod list;
 mod logical;
 mod main_cf;
@@ -23,6 +24,7 @@ pub mod value;
 
 pub use diagnostic::{Diagnostic, Severity, Span};
 pub use host::HostFacts;
+pub use lint::lint;
 pub use main_cf::{Definition, Joint, MainCf};
 pub use master_cf::{MasterCf, Override, Service, ServiceType, Wakeup};
 pub use match_list::{MatchElement, MatchList, Pattern};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Span};
 use crate::list::group_end;
-use crate::logical::{is_space, logical_lines, trim};
+use crate::logical::{LogicalLine, is_space, logical_lines, trim};
 use crate::main_cf::split_name_value;
 
 /// How clients reach a service.
@@ -129,7 +129,8 @@ impl MasterCf {
             let span = Span::new(path.clone(), line.line);
             let mut notes = Vec::new();
             match parse_service(&line.text, &span, &mut notes) {
-                Ok(service) => {
+                Ok(mut service) => {
+                    place_overrides(&mut service, &line);
                     if let Some(first) = seen.insert((service.name.clone(), service.kind), line.line) {
                         notes.push(
                             Diagnostic::warning(
@@ -176,6 +177,44 @@ impl MasterCf {
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
     }
+}
+
+/// Finds the place of each `-o` setting in its entry.
+fn place_overrides(service: &mut Service, line: &LogicalLine) {
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let mut from = 0;
+    for setting in &mut service.overrides {
+        let Some(start) = find_setting(&line.text, from, &setting.name) else { continue };
+        let Some(&(joint, physical)) = line.joints.iter().rev().find(|(offset, _)| *offset <= start) else { continue };
+        let end = line.joints.iter().map(|(offset, _)| *offset).find(|offset| *offset > start);
+        let rest = &line.text[start..end.unwrap_or(line.text.len())];
+        let long = rest.find(&setting.value).filter(|_| !setting.value.is_empty()).map(|at| at + setting.value.len());
+        let width = rest[..long.unwrap_or(setting.name.len())].chars().count();
+        from = start + setting.name.len();
+        setting.span = Span {
+            line: physical,
+            column: number(line.text[joint..start].chars().count() + 1),
+            width: number(width),
+            ..setting.span.clone()
+        };
+    }
+}
+
+/// Where `name=` or `name =` stands by itself.
+fn find_setting(text: &str, from: usize, name: &str) -> Option<usize> {
+    let mut at = from;
+    while let Some(found) = text.get(at..)?.find(name) {
+        let start = at + found;
+        let rest = &text[start + name.len()..];
+        let before = text[..start].chars().next_back();
+        if rest.trim_start_matches(is_space).starts_with('=')
+            && before.is_none_or(|c| is_space(c) || c == '{' || c == 'o')
+        {
+            return Some(start);
+        }
+        at = start + name.len().max(1);
+    }
+    None
 }
 
 /// Names of the fields, as `postconf -F` spells them.
@@ -414,6 +453,18 @@ mod tests {
         ] {
             assert_eq!(one(text).1, [message], "{text}");
         }
+    }
+
+    #[test]
+    fn settings_have_their_own_places() {
+        let text = "smtp inet n - n - - smtpd -o a=b\n  # c\n   -o { ab = c d }\n\t-oa=e -o x=\n";
+        let (master, _) = MasterCf::parse("m", text);
+        let places: Vec<_> = master.services()[0]
+            .overrides
+            .iter()
+            .map(|o| (o.name.as_str(), o.span.line, o.span.column, o.span.width))
+            .collect();
+        assert_eq!(places, [("a", 1, 30, 3), ("ab", 3, 9, 8), ("a", 4, 4, 3), ("x", 4, 11, 1)]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod decision;
 mod dns_filter;
 mod evaluation;
 mod facts;
+mod lint;
 mod match_list;
 mod plan;
 mod policy_service;
@@ -32,6 +33,7 @@ pub use address::{AddressClass, AddressMaps, Lookup, Resolved, ResolvedFlags, Ro
 pub use decision::{Decision, Effect, ErrorClass, LogEntry, Outcome, Rejection, Trace, TraceStep};
 pub use evaluation::{Evaluation, speculate};
 pub use facts::{Client, Facts, PeerName, PeerStatus, Protocol, Sasl, Tls};
+pub use lint::{NoTexts, TableEntry, TableTexts};
 pub use match_list::{ListKind, MatchList, Matched};
 pub use plan::Plan;
 pub use policy_service::{PolicyService, ServiceEndpoint};

@@ -2,6 +2,8 @@
 
 mod judge;
 
+pub(crate) use judge::{RELAY_CLOSERS, distance, nearest_restriction};
+
 use crate::address::{AddressMaps, Routing};
 use crate::match_list::{ListKind, MatchList, parent_style};
 use crate::policy_service::{PolicyService, PolicyServices};
@@ -275,7 +277,6 @@ impl Compiler<'_> {
     }
 
     fn list(&mut self, name: &str, text: &str) -> Arc<List> {
-        let span = self.settings.origin(name);
         let mut words = Words {
             classes: &self.classes,
             tables: Some(self.tables),
@@ -288,7 +289,7 @@ impl Compiler<'_> {
                 self.problems.push(problem.at(item.span.clone()));
             }
         }
-        self.judge_order(name, &items, span);
+        self.judge_order(name, &items);
         Arc::new(List { name: name.into(), items, origin: Origin::Parameter })
     }
 

@@ -2,11 +2,11 @@
 
 use super::{Compiler, Plan};
 use crate::restriction::{Item, Kind, List, Prefix, Problem, restrictions};
-use config::{Diagnostic, Span};
+use config::Diagnostic;
 use std::collections::HashSet;
 
 /// Restrictions that close the relay when one of them is in the relay or recipient list.
-const RELAY_CLOSERS: [&str; 5] =
+pub(crate) const RELAY_CLOSERS: [&str; 5] =
     ["reject_unauth_destination", "defer_unauth_destination", "reject", "defer", "defer_if_permit"];
 
 impl Compiler<'_> {
@@ -42,7 +42,7 @@ impl Compiler<'_> {
         let code = match problem {
             Problem::Unknown(name) => {
                 let found = Diagnostic::error("unknown-restriction", format!("{list}: {}", problem.warning()));
-                return match self.nearest(name) {
+                return match nearest_restriction(name, self.classes.keys().map(AsRef::as_ref)) {
                     Some(near) => found.help(format!("did you mean \"{near}\"?")),
                     None => found,
                 };
@@ -75,17 +75,7 @@ impl Compiler<'_> {
         Diagnostic::error(code, format!("{list}: {}", problem.warning()))
     }
 
-    /// The known name that is most like this one.
-    fn nearest(&self, name: &str) -> Option<String> {
-        let name = name.to_ascii_lowercase();
-        let known = restrictions().flat_map(|entry| std::iter::once(&entry.name).chain(entry.aliases).copied());
-        let others = ["warn_if_reject", "disconnect_if_reject", "no_error_count"];
-        let classes = self.classes.keys().map(AsRef::as_ref);
-        let best = known.chain(others).chain(classes).map(|known| (distance(&name, known), known)).min()?;
-        (best.0 <= 2 + name.len() / 8).then(|| best.1.to_owned())
-    }
-
-    pub(super) fn judge_order(&mut self, list: &str, items: &[Item], span: Option<Span>) {
+    pub(super) fn judge_order(&mut self, list: &str, items: &[Item]) {
         let mut warned = false;
         for pair in items.windows(2) {
             let ends =
@@ -94,7 +84,7 @@ impl Compiler<'_> {
                 let message = format!("{list}: restriction `{}' after `{}' is ignored", pair[1].text, pair[0].text);
                 self.problems.push(
                     Diagnostic::warning("unreachable-restriction", message)
-                        .at(span.clone())
+                        .at(pair[1].span.clone())
                         .help(format!("move \"{}\" to the end of the list, or remove what follows", pair[0].text)),
                 );
                 return;
@@ -118,6 +108,15 @@ impl Compiler<'_> {
             self.problems.push(problem.help(help));
         }
     }
+}
+
+/// The known restriction, prefix or class that is most like this name.
+pub(crate) fn nearest_restriction<'a>(name: &str, classes: impl Iterator<Item = &'a str>) -> Option<String> {
+    let name = name.to_ascii_lowercase();
+    let known = restrictions().flat_map(|entry| std::iter::once(&entry.name).chain(entry.aliases).copied());
+    let others = ["warn_if_reject", "disconnect_if_reject", "no_error_count"];
+    let best = known.chain(others).chain(classes).map(|known| (distance(&name, known), known)).min()?;
+    (best.0 <= 2 + name.len() / 8).then(|| best.1.to_owned())
 }
 
 fn closes_relay(plan: &Plan, list: &List, visited: &mut HashSet<usize>) -> bool {
@@ -144,7 +143,7 @@ fn closes_relay(plan: &Plan, list: &List, visited: &mut HashSet<usize>) -> bool 
 }
 
 /// The number of insertions, deletions and changes between two words.
-pub(super) fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {
         let mut diagonal = row[0];

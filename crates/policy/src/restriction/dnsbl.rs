@@ -87,10 +87,32 @@ impl Dnsbl {
         Ok(Self { text: text.into(), domain: domain.into(), filter })
     }
 
+    /// As written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The list's domain.
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+
+    /// Does it say which answers count?
+    pub fn has_filter(&self) -> bool {
+        self.filter.is_some()
+    }
+
+    /// Does this answer count?
+    pub fn counts(&self, answer: Ipv4Addr) -> bool {
+        self.filter.as_ref().is_none_or(|filter| matches_filter(filter, answer))
+    }
+
     fn matches(&self, answer: &DnsAnswer) -> bool {
-        let Some(filter) = &self.filter else { return true };
+        if self.filter.is_none() {
+            return true;
+        }
         answer.addresses().any(|address| match address {
-            IpAddr::V4(address) => matches_filter(filter, address),
+            IpAddr::V4(address) => self.counts(address),
             IpAddr::V6(_) => false,
         })
     }
