@@ -8,6 +8,7 @@ pub mod deliver;
 pub mod dns;
 pub mod driver;
 pub mod explain;
+pub mod lint;
 mod lookup;
 pub mod maillog;
 mod memory;

@@ -26,7 +26,7 @@ pub(super) fn lint(plan: &Plan, texts: &dyn TableTexts, found: &mut Vec<Diagnost
             found.push(Diagnostic::warning("key-form", message).at(span.clone()).help("use check_client_access"));
         }
         let Some(entries) = texts.entries(spec) else { continue };
-        let mut tally = Tally { spec, counts: HashMap::new(), found };
+        let mut tally = Tally { spec, place: span.clone(), counts: HashMap::new(), found };
         for entry in entries.iter() {
             if let Some(problem) = values::judge(plan, name, &entry.value) {
                 tally.add(problem.at(Some(entry.value_span.clone())));
@@ -72,12 +72,18 @@ fn judge_keys(plan: &Plan, asked: &[Asked], entries: &[TableEntry], tally: &mut 
 /// Findings in one table, in bounds.
 struct Tally<'a> {
     spec: &'a str,
+    /// Where the table is named.
+    place: Option<Span>,
     counts: HashMap<&'static str, usize>,
     found: &'a mut Vec<Diagnostic>,
 }
 
 impl Tally<'_> {
-    fn add(&mut self, problem: Diagnostic) {
+    fn add(&mut self, mut problem: Diagnostic) {
+        // The entries of a table in main.cf have no place of their own.
+        if problem.span.as_ref().is_some_and(|span| span.file.is_empty()) {
+            problem.span.clone_from(&self.place);
+        }
         let count = self.counts.entry(problem.code).or_default();
         *count += 1;
         if *count <= EACH && !self.found.contains(&problem) {

@@ -170,14 +170,26 @@ pub(crate) fn parse(text: &str, words: &mut Words<'_>) -> Vec<Item> {
     let mut at = 0;
     while at < tokens.len() {
         let span = words.places.word(&tokens[at].text);
-        let (item, used) = parse_one(&tokens[at].text, tokens.get(at + 1).map(|next| next.text.as_str()), span, words);
-        items.push(item);
+        let next = tokens.get(at + 1).map(|next| next.text.as_str());
+        let (mut item, used) = parse_one(&tokens[at].text, next, span, words);
         for argument in tokens.iter().skip(at + 1).take(used - 1) {
-            words.places.word(&argument.text);
+            let last = words.places.word(&argument.text);
+            item.span = item.span.map(|first| up_to(first, last));
         }
+        items.push(item);
         at += used;
     }
     items
+}
+
+/// The place of a restriction with its argument, if both are on one line.
+fn up_to(first: Span, last: Option<Span>) -> Span {
+    match last {
+        Some(last) if last.line == first.line && last.column > first.column && first.column > 0 => {
+            Span { width: last.column + last.width - first.column, ..first }
+        }
+        _ => first,
+    }
 }
 
 fn parse_one(name: &str, next: Option<&str>, span: Option<Span>, words: &mut Words<'_>) -> (Item, usize) {

@@ -2,6 +2,7 @@
 
 mod compatibility;
 mod explain;
+mod lint;
 mod postconf;
 mod postmap;
 mod replay;
@@ -23,7 +24,7 @@ pub const DEFAULT_MASTER_CF: &str = include_str!("../../default/master.cf");
 const EXAMPLES: &str = "\
 Examples:
   postern                              try it: port 2525, mail into ./postern-data
-  postern check -c /etc/postfix        every problem of a configuration
+  postern lint -c /etc/postfix         everything that is wrong or odd about a configuration
   postern serve -c /etc/postfix        serve it as it is
   postern reload -c /etc/postfix       check it, then switch the running server to it
   postern explain -c /etc/postfix --client 192.0.2.1 --sender a@b.example --recipient u@example.com
@@ -57,12 +58,9 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         shadow: Option<PathBuf>,
     },
-    /// Read a configuration with all its tables and list every problem; serve nothing
-    Check {
-        /// Directory with main.cf and master.cf
-        #[arg(long, short = 'c', value_name = "DIR")]
-        config_dir: Option<PathBuf>,
-    },
+    /// Read a configuration with all its tables and tell everything that is wrong or odd; serve nothing
+    #[command(visible_alias = "check")]
+    Lint(lint::Arguments),
     /// Check a configuration, then tell the running server to switch to it (SIGHUP)
     Reload {
         /// Directory with main.cf and master.cf
@@ -144,7 +142,7 @@ pub fn run() -> ExitCode {
     let result = match called_as_a_tool().unwrap_or_else(|| Arguments::parse().command) {
         None => serve::serve(None, None),
         Some(Command::Serve { config_dir, shadow }) => serve::serve(config_dir.as_deref(), shadow.as_deref()),
-        Some(Command::Check { config_dir }) => serve::check(config_dir.as_deref()),
+        Some(Command::Lint(arguments)) => lint::run(&arguments),
         Some(Command::Reload { config_dir }) => serve::reload(&config_dir),
         Some(Command::Postconf { arguments }) => postconf::run(&arguments),
         Some(Command::Postmap { arguments }) => Ok(postmap::run(Tool::Postmap, &arguments)),

@@ -1,7 +1,8 @@
-//! `serve`, `check` and `reload`.
+//! `serve` and `reload`.
 
 use crate::daemon::server;
-use crate::daemon::site::{self, Source};
+use crate::daemon::site::Source;
+use crate::lint;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -13,22 +14,9 @@ pub fn serve(config_dir: Option<&Path>, shadow: Option<&Path>) -> Result<ExitCod
     server::serve(Source::new(config_dir), shadow)
 }
 
-/// List every problem. Exit status: 0 none, 1 warnings, 2 errors.
-pub fn check(config_dir: Option<&Path>) -> Result<ExitCode> {
-    let (_, problems) = site::load(&Source::new(config_dir));
-    server::report(&problems);
-    let errors = problems.iter().filter(|p| p.is_error()).count();
-    println!("{errors} errors, {} warnings", problems.len() - errors);
-    Ok(match (errors, problems.len()) {
-        (0, 0) => ExitCode::SUCCESS,
-        (0, _) => ExitCode::from(1),
-        _ => ExitCode::from(2),
-    })
-}
-
 /// Check, then have the running server switch.
 pub fn reload(config_dir: &Path) -> Result<ExitCode> {
-    let (site, problems) = site::load(&Source::new(Some(config_dir)));
+    let (site, problems) = lint::load(&Source::new(Some(config_dir)));
     server::report(&problems);
     let Some(site) = site else { bail!("the configuration has errors: the running server was left alone") };
     let path = server::spool_directory(&site).join("pid");

@@ -7,6 +7,7 @@ use crate::clock;
 use crate::deliver::{self, DeliverHandle};
 use crate::dns::{Hosts, Learnt, Resolver, ResolverConfig};
 use crate::driver::{self, RecentlyKnown, Worker};
+use crate::lint;
 use crate::maillog::{self, Log, Target};
 use crate::memory::{self, Tide};
 use crate::record::{self, Recorder};
@@ -49,7 +50,7 @@ type Listeners = Vec<(Arc<str>, TcpListener)>;
 /// # Errors
 /// Whatever keeps the server from starting, with what to do about it.
 pub fn serve(source: Source, shadow: Option<&Path>) -> Result<ExitCode> {
-    let (site, problems) = site::load(&source);
+    let (site, problems) = lint::load(&source);
     report(&problems);
     let Some(site) = site else {
         bail!("the configuration has errors (see above): not started");
@@ -350,7 +351,7 @@ impl Server {
     /// Read everything anew; switch in one step, or stay with what works.
     fn reload(&self) {
         self.log.line(TAG, &format!("reload -- configuration {}", describe(&self.source)));
-        let (site, problems) = site::load(&self.source);
+        let (site, problems) = lint::load(&self.source);
         for problem in &problems {
             self.log.line(TAG, &one_line(problem));
         }

@@ -12,13 +12,19 @@ pub enum Style {
     Colour,
 }
 
-const RED: &str = "31";
-const GREEN: &str = "32";
-const YELLOW: &str = "33";
-const DIM: &str = "2";
-const BOLD: &str = "1";
+const RED: &str = Style::RED;
+const GREEN: &str = Style::GREEN;
+const YELLOW: &str = Style::YELLOW;
+const DIM: &str = Style::DIM;
+const BOLD: &str = Style::BOLD;
 
 impl Style {
+    pub(crate) const RED: &str = "31";
+    pub(crate) const GREEN: &str = "32";
+    pub(crate) const YELLOW: &str = "33";
+    pub(crate) const DIM: &str = "2";
+    pub(crate) const BOLD: &str = "1";
+
     /// Colour when standard output is a terminal and NO_COLOR isn't set.
     pub fn of_stdout() -> Self {
         use std::io::IsTerminal;
@@ -26,7 +32,8 @@ impl Style {
         if wanted && std::io::stdout().is_terminal() { Self::Colour } else { Self::Plain }
     }
 
-    fn paint(self, code: &str, text: &str) -> String {
+    /// The text in this colour.
+    pub(crate) fn paint(self, code: &str, text: &str) -> String {
         match self {
             Self::Plain => text.to_owned(),
             Self::Colour => format!("\x1b[{code}m{text}\x1b[0m"),

@@ -1,0 +1,187 @@
+//! `mynetworks`: who is trusted without a word.
+
+use config::{Diagnostic, MatchList, Parameters, Pattern};
+use std::net::IpAddr;
+
+/// An address through which containers, or clients of containers, come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// The address.
+    pub address: IpAddr,
+    /// Whose it is, for the text.
+    pub what: String,
+}
+
+const NAME: &str = "mynetworks";
+
+/// What is odd about the trusted networks.
+pub fn lint(parameters: &Parameters, gateways: &[Gateway]) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    if !parameters.is_set(NAME) {
+        return found;
+    }
+    let text = parameters.text(NAME);
+    let (list, _) = MatchList::parse(&text, &mut |path| std::fs::read_to_string(path).map_err(|e| e.to_string()));
+    let networks: Vec<(IpAddr, u8)> = list
+        .elements
+        .iter()
+        .filter(|element| !element.negated)
+        .filter_map(|element| match element.pattern {
+            Pattern::Address(address) => Some((address, if address.is_ipv4() { 32 } else { 128 })),
+            Pattern::Network(address, prefix) => Some((address, prefix)),
+            _ => None,
+        })
+        .collect();
+    let mut places = parameters.places(NAME);
+    for word in config::list::words(&text).unwrap_or_default() {
+        let span = places.word(&word);
+        found.extend(world(&word).map(|problem| problem.at(span)));
+    }
+    let knows_all = list
+        .elements
+        .iter()
+        .all(|element| matches!(element.pattern, Pattern::Address(_) | Pattern::Network(..)) && !element.negated);
+    if knows_all && !networks.is_empty() && listens_to_ipv6(parameters) && networks.iter().all(|n| n.0.is_ipv4()) {
+        let message =
+            "mynetworks has IPv4 addresses only, but clients can come over IPv6, this machine itself included";
+        found.push(
+            Diagnostic::warning("mynetworks-without-ipv6", message)
+                .at(parameters.origin(NAME))
+                .help("add [::1]/128 and your IPv6 networks, or write inet_protocols = ipv4"),
+        );
+    }
+    for gateway in gateways {
+        if networks.iter().any(|network| contains(*network, gateway.address)) {
+            let message = format!("mynetworks trusts {}, {}", gateway.address, gateway.what);
+            found.push(
+                Diagnostic::note("trusted-gateway", message)
+                    .at(parameters.origin(NAME))
+                    .help("name the addresses of those that may relay, without this one; or have them log in"),
+            );
+        }
+    }
+    found
+}
+
+/// A network that has most of the Internet.
+fn world(word: &str) -> Option<Diagnostic> {
+    let (list, _) = MatchList::parse(word, &mut |_| Ok(String::new()));
+    let element = list.elements.first().filter(|element| !element.negated)?;
+    let Pattern::Network(address, prefix) = element.pattern else { return None };
+    let is_world = match address {
+        IpAddr::V4(address) => prefix < 8 && !address.is_loopback(),
+        // All global addresses are in 2000::/3; nobody has more than a /16 of them.
+        IpAddr::V6(address) => prefix == 0 || (prefix < 16 && address.segments()[0] >> 13 == 1),
+    };
+    is_world.then(|| {
+        Diagnostic::warning(
+            "trusted-world",
+            format!("mynetworks trusts {word}: strangers can relay through this server"),
+        )
+        .help("name your own networks only")
+    })
+}
+
+fn listens_to_ipv6(parameters: &Parameters) -> bool {
+    let protocols = parameters.text("inet_protocols").to_ascii_lowercase();
+    let interfaces = parameters.text("inet_interfaces").to_ascii_lowercase();
+    let mut words = interfaces.split([',', ' ', '\t', '\n']).filter(|word| !word.is_empty());
+    (protocols.contains("all") || protocols.contains("ipv6"))
+        && words.any(|word| matches!(word, "all" | "loopback-only" | "localhost") || word.contains("::"))
+}
+
+fn contains((network, prefix): (IpAddr, u8), address: IpAddr) -> bool {
+    match (network, address) {
+        (IpAddr::V4(network), IpAddr::V4(address)) => {
+            let shift = 32u32.saturating_sub(prefix.into());
+            shift >= 32 || (network.to_bits() ^ address.to_bits()) >> shift == 0
+        }
+        (IpAddr::V6(network), IpAddr::V6(address)) => {
+            let shift = 128u32.saturating_sub(prefix.into());
+            shift >= 128 || (network.to_bits() ^ address.to_bits()) >> shift == 0
+        }
+        _ => false,
+    }
+}
+
+/// Addresses of container bridges on this machine; in a container, the gateway, which all clients from outside may
+/// seem to have.
+pub fn containers() -> Vec<Gateway> {
+    let inside = ["/.dockerenv", "/run/.containerenv"].iter().any(|path| std::path::Path::new(path).exists());
+    if inside {
+        let route = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+        let what = "the container's gateway: clients from outside can seem to come from there".to_owned();
+        return default_route(&route).map(|address| Gateway { address, what }).into_iter().collect();
+    }
+    let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    let bridges = interfaces.filter(|interface| is_bridge(&interface.interface_name));
+    bridges
+        .filter_map(|interface| {
+            let address = IpAddr::V4(interface.address?.as_sockaddr_in()?.ip());
+            let name = interface.interface_name;
+            Some(Gateway { address, what: format!("and with it every container behind the interface {name}") })
+        })
+        .collect()
+}
+
+fn is_bridge(name: &str) -> bool {
+    ["docker", "br-", "podman", "cni"].iter().any(|start| name.starts_with(start))
+}
+
+/// The gateway in `/proc/net/route`: numbers in the machine's byte order.
+fn default_route(table: &str) -> Option<IpAddr> {
+    let rows = table.lines().skip(1).map(|row| row.split_ascii_whitespace().collect::<Vec<_>>());
+    let gateway = rows.filter(|row| row.get(1) == Some(&"00000000")).find_map(|row| row.get(2).copied())?;
+    let bits = u32::from_str_radix(gateway, 16).ok()?;
+    (bits != 0).then(|| IpAddr::from(bits.to_ne_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use config::{HostFacts, MainCf};
+    use std::sync::Arc;
+
+    fn told(main: &str, gateways: &[Gateway]) -> Vec<&'static str> {
+        let parameters =
+            Parameters::new(Arc::new(MainCf::parse("main.cf", main).0), HostFacts::named("mx.example.com"));
+        lint(&parameters, gateways).iter().map(|found| found.code).collect()
+    }
+
+    #[test]
+    fn the_world_and_ipv6() {
+        for (main, want) in [
+            ("", &[][..]),
+            ("mynetworks = 127.0.0.0/8 [::1]/128\n", &[]),
+            ("mynetworks = 127.0.0.0/8\n", &["mynetworks-without-ipv6"]),
+            ("mynetworks = 127.0.0.0/8\ninet_protocols = ipv4\n", &[]),
+            ("mynetworks = 127.0.0.0/8\ninet_interfaces = 127.0.0.1\n", &[]),
+            ("mynetworks = 127.0.0.0/8, hash:/more\n", &[]),
+            ("mynetworks =\n", &[]),
+            ("mynetworks = 0.0.0.0/0 [::]/0\n", &["trusted-world", "trusted-world"]),
+            ("mynetworks = !0.0.0.0/0, [::1]/128\n", &[]),
+            ("mynetworks = 10.0.0.0/8 [fc00::]/7 [2000::]/3\n", &["trusted-world"]),
+            ("mynetworks = 128.0.0.0/1 [::1]\n", &["trusted-world"]),
+        ] {
+            assert_eq!(told(main, &[]), want, "{main}");
+        }
+    }
+
+    #[test]
+    fn gateways_of_containers() {
+        let gateway = [Gateway { address: [172, 17, 0, 1].into(), what: "the gateway".into() }];
+        for (networks, want) in [
+            ("172.16.0.0/12 [::1]", &["trusted-gateway"][..]),
+            ("172.17.0.1 [::1]", &["trusted-gateway"]),
+            ("172.18.0.0/16 [::1]", &[]),
+            ("10.0.0.0/8 [::1]", &[]),
+        ] {
+            assert_eq!(told(&format!("mynetworks = {networks}\n"), &gateway), want, "{networks}");
+        }
+        assert!(is_bridge("docker0") && is_bridge("br-1a2b") && !is_bridge("eth0"));
+        let bits = u32::from_ne_bytes([172, 17, 0, 1]);
+        let table = format!("Iface\tDestination\tGateway\neth0\t000011AC\t00000000\neth0\t00000000\t{bits:08X}\n");
+        assert_eq!(default_route(&table), Some(IpAddr::from([172, 17, 0, 1])));
+        assert_eq!(default_route("Iface\n"), None);
+    }
+}
