@@ -13,6 +13,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["query", spec] => query(spec),
+        ["measure", spec, count] => measure(spec, count.parse().expect("a number of entries")),
         [] => show(1_000_000),
         [count] => show(count.parse().expect("a number of entries")),
         _ => panic!("lookup_speed [COUNT | query TYPE:NAME]"),
@@ -61,44 +62,61 @@ fn show(count: usize) {
     write("text", &text);
     write("hosts", &hosts);
     write("mixed", &mixed);
-    let address = |n: usize| format!("{}.{}.{}.{}", 10 + n % 2, n >> 16 & 255, n >> 8 & 255, n & 255);
-    let user = |n: usize| format!("user{n}@example{}.com", n % 194);
-    measure(&directory, "texthash:text", count, 200_000, user);
-    measure(&directory, "cidr:hosts", count, 200_000, address);
-    measure(&directory, "cidr:mixed", count, 200_000, address);
+    let path = |name: &str| directory.join(name).display().to_string();
+    for spec in ["texthash:text", "cidr:hosts", "cidr:mixed"] {
+        let (kind, name) = spec.split_once(':').expect("a table");
+        measure_alone(&format!("{kind}:{}", path(name)), count);
+    }
     for rules in [10, 100, 1000, 10_000] {
         let name = format!("rules{rules}");
         write(&name, &(0..rules).map(|n| rule(n) + "\n").collect::<String>());
         for kind in ["pcre", "regexp"] {
-            measure(&directory, &format!("{kind}:{name}"), rules, 20_000, |n| match n % 4 {
-                0 => format!("user{n}@mail.domain{}.test", n + n % 3),
-                1 => format!("Subject: buy our free pills{n} or others, {} in all, as long as they last", n * 7),
-                2 => format!("Received: from mx{n}.host-{n}.example.org (unknown [192.0.2.7]) by mx.relay.test"),
-                _ => format!("someone.else{n}@another-domain.example"),
-            });
+            measure_alone(&format!("{kind}:{}", path(&name)), rules);
         }
     }
     let _ = std::fs::remove_dir_all(directory);
 }
 
-/// Loads a table and asks it; keys are made of numbers up to the number of entries.
-fn measure(directory: &std::path::Path, spec: &str, count: usize, times: usize, key: impl Fn(usize) -> String) {
-    let keys: Vec<String> = (0..20_000).map(|n| key(n * 7919 % count)).collect();
+/// In a process of its own, so that memory is not what others have left.
+fn measure_alone(spec: &str, count: usize) {
+    let mut command = std::process::Command::new(std::env::current_exe().expect("this program"));
+    let status = command.args(["measure", spec, &count.to_string()]).status();
+    assert!(status.expect("a process").success());
+}
+
+/// Keys made of numbers up to the number of entries; about half of those of networks and senders are in the table.
+fn key(kind: &str, n: usize) -> String {
+    match (kind, n % 4) {
+        ("cidr", _) => format!("{}.{}.{}.{}", 10 + n % 2, n >> 16 & 255, n >> 8 & 255, n & 255),
+        ("texthash", _) => format!("user{n}@example{}.com", n % 194),
+        (_, 0) => format!("user{n}@mail.domain{}.test", n + n % 3),
+        (_, 1) => format!("Subject: buy our free pills{n} or others, {} in all, as long as they last", n * 7),
+        (_, 2) => format!("Received: from mx{n}.host-{n}.example.org (unknown [192.0.2.7]) by mx.relay.test"),
+        _ => format!("someone.else{n}@another-domain.example"),
+    }
+}
+
+/// Loads a table and asks it.
+fn measure(spec: &str, count: usize) {
+    const TIMES: usize = 200_000;
+    let kind = spec.split(':').next().unwrap_or_default();
+    let keys: Vec<String> = (0..20_000).map(|n| key(kind, n * 7919 % count)).collect();
     let before = memory();
     let start = Instant::now();
-    let (set, diagnostics) = TableSet::open([(spec, true)], OpenOptions::new(directory));
+    let (set, diagnostics) = TableSet::open([(spec, true)], OpenOptions::new("/"));
     let loaded = start.elapsed();
     assert!(diagnostics.is_empty(), "{diagnostics:?}");
     let memory = memory().saturating_sub(before);
     let start = Instant::now();
     let mut hits = 0;
-    for key in keys.iter().cycle().take(times) {
+    for key in keys.iter().cycle().take(TIMES) {
         hits += usize::from(matches!(black_box(set.lookup(0, black_box(key))), Ok(Some(_))));
     }
-    let each = start.elapsed().as_secs_f64() * 1e6 / times as f64;
-    let (bytes, percent) = (memory * 1024 / count, hits * 100 / times);
+    let each = start.elapsed().as_secs_f64() * 1e6 / TIMES as f64;
+    let (bytes, percent) = (memory * 1024 / count, hits * 100 / TIMES);
+    let name = spec.rsplit('/').next().unwrap_or_default();
     println!(
-        "{spec:16} loads in {loaded:9.3?}, {memory:7} KiB ({bytes} bytes an entry), {each:8.2} µs a look-up, {percent}% hits"
+        "{kind:8} {name:10} loads in {loaded:9.3?}, {memory:7} KiB ({bytes} bytes an entry), {each:6.2} µs a look-up, {percent}% hits"
     );
 }
 

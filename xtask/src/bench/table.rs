@@ -117,7 +117,11 @@ impl Table {
         let (ours, postfix) = (self.median(figure, Who::Postern), self.median(figure, Who::Postfix));
         let (Some(ours), (_, target)) = (ours, figure.describe()) else { return (None, String::new()) };
         match target {
-            Target::BelowPostfix(times) => (postfix.map(|p| p >= ours * times), format!("≤ 1/{times} of Postfix")),
+            Target::BelowPostfix(times) => {
+                // a difference of two measurements that noise has made negative tells nothing
+                let held = postfix.filter(|_| ours > 0.0).map(|p| p >= ours * times);
+                (held, format!("≤ 1/{times} of Postfix"))
+            }
             Target::AbovePostfix(times) => (postfix.map(|p| ours >= p * times), format!("≥ {times} × Postfix")),
             Target::Between(low, high) if low > 0.0 => (Some((low..=high).contains(&ours)), format!("{low}–{high}")),
             Target::Between(_, high) => (Some(ours <= high), format!("≤ {high}")),
@@ -181,6 +185,9 @@ mod tests {
         assert_eq!(table.verdict(Figure::AcceptRate).0, None);
         table.add(Figure::AcceptRate, Who::Postfix, 1000.0);
         assert_eq!(table.verdict(Figure::AcceptRate).0, Some(false));
+        table.add(Figure::HeadersMany, Who::Postern, -1.0);
+        table.add(Figure::HeadersMany, Who::Postfix, 1.0);
+        assert_eq!(table.verdict(Figure::HeadersMany).0, None);
         table.add(Figure::ColdRcpt, Who::Postern, 29.0);
         assert_eq!(table.verdict(Figure::ColdRcpt), (Some(false), "30–40".to_owned()));
     }

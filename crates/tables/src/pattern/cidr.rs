@@ -163,21 +163,35 @@ struct Values {
     /// Half of each value's hash, and its number: with the hash at hand, few texts are looked at.
     numbers: HashTable<(u32, u32)>,
     hasher: DefaultHashBuilder,
+    /// How many were asked for.
+    asked: usize,
 }
+
+/// When so many values have come of which most are different, the search for equal ones costs more than it saves.
+const DIFFERENT: usize = 1 << 16;
 
 impl Values {
     /// The number of a value.
     fn number(&mut self, value: &str) -> u32 {
+        self.asked += 1;
+        if self.list.len() >= DIFFERENT && self.asked < 2 * self.list.len() {
+            return self.push(value);
+        }
         let half = (self.hasher.hash_one(value) >> 32) as u32;
         let whole = |half: u32| u64::from(half).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let same = |&(other, number): &(u32, u32)| other == half && *self.list[number as usize] == *value;
         if let Some(&(_, number)) = self.numbers.find(whole(half), same) {
             return number;
         }
-        // A text has fewer lines than that.
+        let number = self.push(value);
+        self.numbers.insert_unique(whole(half), (half, number), |&(half, _)| whole(half));
+        number
+    }
+
+    fn push(&mut self, value: &str) -> u32 {
+        // A text has fewer lines than 2³².
         let number = self.list.len() as u32;
         self.list.push(value.into());
-        self.numbers.insert_unique(whole(half), (half, number), |&(half, _)| whole(half));
         number
     }
 

@@ -183,4 +183,10 @@ fn values_are_kept_once() {
     let numbers: Vec<u32> = ["a", "b", "a", "", "b"].into_iter().map(|value| values.number(value)).collect();
     assert_eq!(numbers, [0, 1, 0, 2, 1]);
     assert_eq!(values.finish(), ["a", "b", ""].map(Arc::from));
+    let mut values = Values::default();
+    for number in 0..DIFFERENT as u32 + 10 {
+        assert_eq!(values.number(&number.to_string()), number);
+    }
+    let number = values.number("7");
+    assert_eq!((number as usize, &*values.finish()[number as usize]), (DIFFERENT + 10, "7"), "no longer searched for");
 }
