@@ -17,6 +17,7 @@ mod policy_service;
 mod program;
 #[cfg(test)]
 mod property_tests;
+pub mod prove;
 mod question;
 mod refusal;
 mod restriction;

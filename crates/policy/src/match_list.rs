@@ -29,7 +29,7 @@ pub enum ListKind {
 }
 
 #[derive(Clone, Debug)]
-enum Pattern {
+pub(crate) enum Pattern {
     Text(Box<str>),
     Address(IpAddr),
     Network {
@@ -43,9 +43,20 @@ enum Pattern {
 }
 
 #[derive(Clone, Debug)]
-struct Element {
-    negated: bool,
-    pattern: Pattern,
+pub(crate) struct Element {
+    pub negated: bool,
+    pub pattern: Pattern,
+}
+
+impl Pattern {
+    /// The first address of a network.
+    pub fn base(&self) -> Option<IpAddr> {
+        match self {
+            Self::Network { base, v6: true, .. } => Some(IpAddr::V6((*base).into())),
+            Self::Network { base, .. } => u32::try_from(*base).ok().map(|base| IpAddr::V4(base.into())),
+            _ => None,
+        }
+    }
 }
 
 /// A compiled match list.
@@ -98,6 +109,16 @@ impl MatchList {
     /// Has the list no elements?
     pub fn is_empty(&self) -> bool {
         self.elements.is_empty()
+    }
+
+    /// The elements in their order.
+    pub(crate) fn elements(&self) -> &[Element] {
+        &self.elements
+    }
+
+    /// Does `example.com` stand for its subdomains too?
+    pub(crate) fn takes_parents(&self) -> bool {
+        matches!(self.kind, ListKind::Domains { parents: true } | ListKind::Hosts { parents: true })
     }
 
     /// Does a match depend on the host's name (and not on its address alone)?

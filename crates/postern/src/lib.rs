@@ -14,6 +14,7 @@ pub mod maillog;
 mod memory;
 mod policy_service;
 pub mod policy_test;
+pub mod prove;
 pub mod record;
 pub mod rehearsal;
 pub mod replay;

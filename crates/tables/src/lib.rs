@@ -6,6 +6,7 @@
 //! Tables in files are read through memory. Look-ups in tables that somebody else serves may wait ([`Table::waits`]).
 
 mod client;
+mod contents;
 mod error;
 mod file;
 mod fold;
@@ -18,6 +19,7 @@ mod small;
 mod spec;
 mod watch;
 
+pub use contents::{Content, Contents, KeyForm};
 pub use error::LookupError;
 pub use file::{database, source};
 pub use fold::fold_bytes as fold_key;
@@ -51,6 +53,11 @@ pub trait Table: Send + Sync {
     /// All pairs, of tables that have such a list.
     fn pairs(&self) -> Option<Pairs> {
         None
+    }
+
+    /// Everything that a look-up could find; `None` where that can't be listed. A look-up that fails is no part of it.
+    fn contents(&self) -> Contents {
+        contents::of_pairs(self)
     }
 
     /// Is this a pattern table (regexp, pcre, cidr, or a compound with such a member)? Callers then ask for the

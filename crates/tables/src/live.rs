@@ -3,6 +3,7 @@
 //! The texts of /etc/passwd and /etc/group are read, so that a look-up doesn't wait. Only where nsswitch.conf(5) names
 //! further sources (LDAP, SSSD, winbind), names that the texts don't have are asked for through the C library.
 
+use crate::contents::{Content, Contents, KeyForm};
 use crate::fold::fold_if;
 use crate::open::{OpenFailure, OpenOptions, Opened};
 use crate::spec::TableSpec;
@@ -35,6 +36,16 @@ impl Table for Accounts {
             },
             (None, _) => Ok(None),
         }
+    }
+
+    fn contents(&self) -> Contents {
+        if self.others.is_some() {
+            return None;
+        }
+        let mut lines: Vec<(&str, &Arc<str>)> = self.lines.iter().map(|(name, line)| (&**name, line)).collect();
+        lines.sort_unstable();
+        let content = |(name, line): (&str, &Arc<str>)| Content::new(KeyForm::Text(name.into()), line.clone());
+        Some(lines.into_iter().map(content).collect())
     }
 
     fn waits(&self) -> bool {

@@ -1,6 +1,7 @@
 //! Tables without a file of their own: inline, static, randmap, fail, environ, and the compounds unionmap, pipemap,
 //! proxy and debug.
 
+use crate::contents::{self, Content, Contents, KeyForm};
 use crate::fold::{fold, fold_if};
 use crate::open::{OpenFailure, OpenOptions, Opened, Unavailable, open_nested};
 use crate::spec::{TableSpec, braced_members, group};
@@ -89,6 +90,10 @@ impl Table for Constant {
     fn get_bytes(&self, _key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
         Ok(Some(self.0.as_bytes().to_vec()))
     }
+
+    fn contents(&self) -> Contents {
+        Some(vec![Content::new(KeyForm::Every, self.0.clone())])
+    }
 }
 
 pub(crate) fn constant(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened, OpenFailure> {
@@ -114,6 +119,10 @@ impl Table for Random {
         let at = number % self.values.len().max(1) as u64;
         Ok(self.values.get(at as usize).cloned())
     }
+
+    fn contents(&self) -> Contents {
+        Some(self.values.iter().map(|value| Content::new(KeyForm::Every, value.clone())).collect())
+    }
 }
 
 pub(crate) fn randmap(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened, OpenFailure> {
@@ -134,6 +143,10 @@ impl Fail {
 impl Table for Fail {
     fn get(&self, _key: &str) -> Found {
         Err(self.0.clone())
+    }
+
+    fn contents(&self) -> Contents {
+        Some(Vec::new())
     }
 }
 
@@ -229,6 +242,10 @@ impl Table for Union {
     fn waits(&self) -> bool {
         self.0.iter().any(|table| table.waits())
     }
+
+    fn contents(&self) -> Contents {
+        contents::of_fixed(self, &self.0)
+    }
 }
 
 pub(crate) fn unionmap(spec: &TableSpec<'_>, options: &OpenOptions, depth: usize) -> Result<Opened, OpenFailure> {
@@ -268,6 +285,10 @@ impl Table for Pipe {
 
     fn waits(&self) -> bool {
         self.0.iter().any(|table| table.waits())
+    }
+
+    fn contents(&self) -> Contents {
+        contents::of_fixed(self, &self.0)
     }
 }
 
@@ -316,6 +337,10 @@ impl Table for Debug {
 
     fn waits(&self) -> bool {
         self.table.waits()
+    }
+
+    fn contents(&self) -> Contents {
+        self.table.contents()
     }
 }
 

@@ -61,6 +61,11 @@ impl AddressMaps {
         self.tables.is_empty()
     }
 
+    /// The tables in their order.
+    pub(crate) fn tables(&self) -> &[Table] {
+        &self.tables
+    }
+
     /// The parameter's name.
     pub fn name(&self) -> &str {
         &self.name

@@ -5,6 +5,7 @@ mod explain;
 mod lint;
 mod postconf;
 mod postmap;
+mod prove;
 mod replay;
 mod serve;
 mod test;
@@ -32,6 +33,7 @@ Examples:
   postern test policy-tests/           play the cases you have written down
   postern why QUEUE-ID -c /etc/postfix why a mail was refused or accepted
   postern replay NEW -c /etc/postfix   what another configuration would have decided
+  postern prove -c /etc/postfix        can strangers relay through it?
   postern postconf -n -c /etc/postfix  as postconf(1): what differs from the defaults
   postern postmap -q KEY hash:FILE     as postmap(1): make, change and ask lookup tables
   postern default-config main.cf       a configuration to start your own from";
@@ -101,6 +103,8 @@ enum Command {
         #[command(subcommand)]
         command: ShadowCommand,
     },
+    /// Prove that no stranger can relay, or show the session in which one does (exit status 0 closed, 1 open, 2 unknown)
+    Prove(prove::Arguments),
     /// Print COMPATIBILITY.md: what acts, what doesn't yet, what differs from Postfix
     Compatibility,
     /// Print the embedded default configuration
@@ -154,6 +158,7 @@ pub fn run() -> ExitCode {
         Some(Command::Shadow { command: ShadowCommand::Report { config_dir, json } }) => {
             replay::shadow_report(config_dir.as_deref(), json)
         }
+        Some(Command::Prove(arguments)) => Ok(prove::run(&arguments)),
         Some(Command::Compatibility) => {
             print!("{}", compatibility::page());
             Ok(ExitCode::SUCCESS)

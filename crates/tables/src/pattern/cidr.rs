@@ -5,6 +5,7 @@ mod ranges;
 
 use super::Source;
 use super::rule::{keyword, trimmed};
+use crate::contents::{Content, Contents, KeyForm};
 use crate::lines::{Warnings, is_space};
 use crate::open::{OpenFailure, OpenOptions, Opened};
 use crate::spec::TableSpec;
@@ -13,6 +14,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use network::{Network, Number};
 use ranges::{Bits, Ranges};
 use std::hash::BuildHasher;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A rule while the table is read.
@@ -90,6 +92,17 @@ impl Table for Cidr {
         let Ok(address) = key.parse() else { return Ok(None) };
         let value = self.places.find(Number::new(address));
         Ok(value.and_then(|value| self.values.get(value as usize)).cloned())
+    }
+
+    fn contents(&self) -> Contents {
+        let Places::Ranges(v4, v6) = &self.places else { return None };
+        let ranges = v4.pieces().map(|(first, last, value)| (IpAddr::V4(first.into()), IpAddr::V4(last.into()), value));
+        let wide = v6.pieces().map(|(first, last, value)| (IpAddr::V6(first.into()), IpAddr::V6(last.into()), value));
+        let content = |(first, last, value): (IpAddr, IpAddr, u32)| {
+            let value = self.values.get(value as usize)?;
+            Some(Content::new(KeyForm::Addresses(first, last), value.clone()))
+        };
+        Some(ranges.chain(wide).filter_map(content).collect())
     }
 
     fn is_pattern(&self) -> bool {

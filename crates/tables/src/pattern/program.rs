@@ -4,6 +4,7 @@ use super::Source;
 use super::filter::{Filter, Found, Needs};
 use super::rule::{self, Pattern, Rule};
 use super::template::{Bad, Part, Template};
+use crate::contents::{Content, Contents, KeyForm, matches_all};
 use crate::lines::{Warnings, printable};
 use crate::open::{OpenFailure, OpenOptions, Opened};
 use crate::spec::TableSpec;
@@ -59,6 +60,10 @@ pub(super) trait Engine: Sized + Send + Sync + 'static {
 
 struct Step<E> {
     line: u32,
+    /// The expression as written.
+    expression: Box<str>,
+    /// It has flags that change what its characters mean.
+    flagged: bool,
     /// The `if` around it.
     within: Option<u32>,
     negated: bool,
@@ -171,7 +176,8 @@ impl<E: Engine> Compiler<E> {
         // A rule with `!` must be tried: what doesn't match holds, but not what fails.
         self.needs.push(if pattern.negated { Needs::default() } else { E::needs(pattern.expression, flags) });
         let within = self.open.last().and_then(|&at| u32::try_from(at).ok());
-        self.steps.push(Step { line, within, negated: pattern.negated, engine, action });
+        let (expression, flagged) = (pattern.expression.into(), pattern.flags.contains(['x', 'm', 's', 'A', 'U', 'X']));
+        self.steps.push(Step { line, expression, flagged, within, negated: pattern.negated, engine, action });
     }
 
     fn end_if(&mut self, line: u32, extra: &str, warnings: &mut Warnings) {
@@ -370,6 +376,32 @@ impl<E: Engine> Table for Program<E> {
             Answer::Text(text) => text.as_bytes().to_vec(),
             Answer::Bytes(bytes) => bytes,
         }))
+    }
+
+    fn contents(&self) -> Contents {
+        let mut found = Vec::new();
+        for step in &self.steps {
+            let Action::Result(template) = &step.action else { continue };
+            let every = !step.negated && !step.flagged && step.within.is_none() && matches_all(&step.expression);
+            let key = match every {
+                true => KeyForm::Every,
+                false => KeyForm::Pattern { expression: step.expression.as_ref().into(), negated: step.negated },
+            };
+            found.push(match template {
+                Template::Fixed(value) => Content::new(key, value.clone()),
+                Template::Parts(parts) => {
+                    let literal = |part: Option<&Part>| match part {
+                        Some(Part::Literal(text)) => text.as_ref().into(),
+                        _ => "".into(),
+                    };
+                    Content { key, value: literal(parts.first()), end: Some(literal(parts.last())) }
+                }
+            });
+            if every {
+                break;
+            }
+        }
+        Some(found)
     }
 
     fn is_pattern(&self) -> bool {

@@ -100,6 +100,14 @@ impl<T: Bits> Ranges<T> {
         self.values.get(range).copied().filter(|&value| value != NOTHING)
     }
 
+    /// The ranges that have a value: from, to, and its number.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = (T, T, u32)> + '_ {
+        let lasts = self.firsts.iter().skip(1).map(|next| next.predecessor().unwrap_or(*next));
+        let lasts = lasts.chain(std::iter::once(T::LAST));
+        let all = self.firsts.iter().zip(lasts).zip(&self.values);
+        all.map(|((first, last), value)| (*first, last, *value)).filter(|(.., value)| *value != NOTHING)
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.firsts.len()
