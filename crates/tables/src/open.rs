@@ -108,6 +108,9 @@ pub(crate) fn open_nested(spec: &str, options: &OpenOptions, depth: usize) -> Re
         "mysql" => client::mysql(&parsed, options),
         #[cfg(feature = "pgsql")]
         "pgsql" => client::pgsql(&parsed, options),
+        "tcp" => client::tcp(&parsed, options),
+        "socketmap" => client::socketmap(&parsed, options),
+        "memcache" => client::memcache(&parsed, options, depth),
         "regexp" => pattern::regexp(&parsed, options),
         "pcre" => pattern::pcre(&parsed, options),
         "cidr" => pattern::cidr(&parsed, options),

@@ -65,9 +65,23 @@ impl Attributes {
         match self.get(name) {
             None => Ok(default),
             Some(text) => text.parse().map_err(|_| {
-                self.error(format!("bad numerical value: {name} = {text}"), "write a number, without a sign or a unit")
+                let text = format!("bad numerical configuration: {name} = {text}");
+                self.error(text, "write a number, without a sign or a unit")
             }),
         }
+    }
+
+    /// A number that isn't smaller than this.
+    pub(super) fn number_from<T>(&self, name: &str, default: T, least: T) -> Result<T, Diagnostic>
+    where
+        T: std::str::FromStr + PartialOrd + std::fmt::Display,
+    {
+        let number = self.number(name, default)?;
+        if number < least {
+            let text = format!("invalid {name} parameter value {number} < {least}");
+            return Err(self.error(text, "write a larger number"));
+        }
+        Ok(number)
     }
 
     /// `yes` or `no`.

@@ -12,6 +12,7 @@ mod exchange;
 mod expansion;
 #[cfg(feature = "ldap")]
 mod ldap;
+mod memcache;
 #[cfg(feature = "mysql")]
 mod mysql;
 #[cfg(feature = "pgsql")]
@@ -20,17 +21,38 @@ mod pgsql;
 mod pool;
 #[cfg_attr(not(all(feature = "ldap", feature = "mysql", feature = "pgsql")), allow(dead_code))]
 mod query;
+mod server;
+mod socketmap;
 #[cfg_attr(not(all(feature = "ldap", feature = "mysql", feature = "pgsql")), allow(dead_code))]
 #[cfg(any(feature = "mysql", feature = "pgsql"))]
 mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod stream;
+#[cfg(test)]
+mod stub;
+mod tcp;
 #[cfg_attr(not(all(feature = "ldap", feature = "mysql", feature = "pgsql")), allow(dead_code))]
 #[cfg(feature = "client-tls")]
 mod tls;
 
 use crate::open::{OpenFailure, OpenOptions, Opened};
 use crate::spec::TableSpec;
+
+/// `memcache:`, inside so many compounds.
+pub(crate) fn memcache(spec: &TableSpec<'_>, options: &OpenOptions, depth: usize) -> Result<Opened, OpenFailure> {
+    memcache::open(spec, options, depth)
+}
+
+/// `socketmap:`.
+pub(crate) fn socketmap(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened, OpenFailure> {
+    socketmap::open(spec, options)
+}
+
+/// `tcp:`.
+pub(crate) fn tcp(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened, OpenFailure> {
+    tcp::open(spec, options)
+}
 
 /// `sqlite:`.
 #[cfg(feature = "sqlite")]

@@ -50,10 +50,16 @@ pub(super) struct Limits {
 pub(super) enum Rest {
     /// Always this long (`retry_interval`).
     For(Duration),
-    /// As long as the failure took, with a limit: a refused connection is tried again at once, but look-ups don't wait
-    /// one after the other for a server that says nothing.
+    /// As long as the failure took, with a limit; not at all when it took no time. A refused connection is tried again
+    /// at once, but look-ups don't wait one after the other for a server that says nothing.
     AsLongAsItTook(Duration),
 }
+
+/// A failure that took no longer costs nobody anything.
+const BRIEF: Duration = Duration::from_millis(100);
+
+/// While one look-up finds out whether a server is back, others wait for it so long.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Connections to the servers of one table.
 pub(super) struct Pool<C: Connection> {
@@ -92,8 +98,12 @@ struct Idle<C> {
 
 struct Failed {
     text: String,
+    /// Left alone so long.
+    rest: Duration,
     /// Left alone until then.
     until: Instant,
+    /// Until when others wait for the look-up that tries the server again, if one does.
+    patience: Option<Instant>,
 }
 
 /// What a look-up has been through.
@@ -231,12 +241,15 @@ impl<C: Connection> Pool<C> {
         let now = (self.clock)();
         let rest = match self.limits.rest {
             Rest::For(rest) => rest,
-            Rest::AsLongAsItTook(most) => now.saturating_duration_since(begin).min(most),
+            Rest::AsLongAsItTook(most) => match now.saturating_duration_since(begin) {
+                took if took <= BRIEF => Duration::ZERO,
+                took => took.min(most),
+            },
         };
         visit.tried[server] = true;
         visit.error = Some(text.clone());
         let mut state = self.lock();
-        state.failures[server] = Some(Failed { text, until: now + rest });
+        state.failures[server] = Some(Failed { text, rest, until: now + rest, patience: None });
         let closed = state.remove_idle(|idle| idle.server == server);
         drop(state);
         drop(closed);
@@ -265,6 +278,9 @@ impl<C: Connection> Pool<C> {
             return Choice::Reuse { idle: state.idle.remove(at), until: visit.share(&state, now) };
         }
         let Some(server) = self.pick(&mut state, visit, now) else {
+            if let Some(patience) = state.patience(visit, now) {
+                return self.wait(state, visit, now, patience);
+            }
             let resting = || state.failures.iter().flatten().map(|failed| failed.text.clone()).next();
             return Choice::GiveUp(visit.error.take().or_else(resting).unwrap_or_else(|| "no server".to_owned()));
         };
@@ -272,7 +288,7 @@ impl<C: Connection> Pool<C> {
             return state.start(server, visit, now);
         }
         if state.idle.is_empty() {
-            return self.wait(state, visit, now);
+            return self.wait(state, visit, now, visit.deadline);
         }
         let closed = state.idle.remove(0);
         let choice = state.start(server, visit, now);
@@ -281,8 +297,8 @@ impl<C: Connection> Pool<C> {
         choice
     }
 
-    fn wait(&self, state: MutexGuard<'_, State<C>>, visit: &mut Visit, now: Instant) -> Choice<C> {
-        let left = visit.deadline.saturating_duration_since(now);
+    fn wait(&self, state: MutexGuard<'_, State<C>>, visit: &mut Visit, now: Instant, end: Instant) -> Choice<C> {
+        let left = visit.deadline.min(end).saturating_duration_since(now);
         if left.is_zero() {
             let busy = || format!("all {} connections are in use", self.limits.connections);
             return Choice::GiveUp(visit.error.take().unwrap_or_else(busy));
@@ -317,12 +333,19 @@ impl<C> State<C> {
         (0..self.failures.len()).filter(move |&at| !visit.tried[at] && !resting(at))
     }
 
+    /// Until when to wait for what another look-up finds out about a server.
+    fn patience(&self, visit: &Visit, now: Instant) -> Option<Instant> {
+        let untried = self.failures.iter().zip(&visit.tried).filter(|(_, tried)| !**tried);
+        untried.filter_map(|(failed, _)| failed.as_ref()?.patience).filter(|patience| now < *patience).min()
+    }
+
     fn start(&mut self, server: usize, visit: &Visit, now: Instant) -> Choice<C> {
         self.busy += 1;
         let until = visit.share(self, now);
-        // One look-up tries a server that had failed; until it knows more, others don't join it.
-        if let Some(failed) = &mut self.failures[server] {
+        // One look-up tries a server that was left alone; until it knows more, others don't join it.
+        if let Some(failed) = self.failures[server].as_mut().filter(|failed| failed.rest > Duration::ZERO) {
             failed.until = until;
+            failed.patience = Some(now + PATIENCE);
         }
         Choice::Connect { server, until }
     }

@@ -83,7 +83,7 @@ fn bad_attributes_are_errors() {
         ("query=x", "./q.cf: bad string length 0 < 1: dbpath ="),
         ("dbpath=q.db", "./q.cf: bad string length 0 < 1: table ="),
         ("dbpath=q.db\nquery=a '%q'", "./q.cf: Invalid query template: a '%q'"),
-        ("dbpath=q.db\nquery=x\nexpansion_limit=many", "./q.cf: bad numerical value: expansion_limit = many"),
+        ("dbpath=q.db\nquery=x\nexpansion_limit=many", "./q.cf: bad numerical configuration: expansion_limit = many"),
         ("dbpath=none.db\nquery=x", "./q.cf: SQLite open failed: none.db: "),
     ] {
         std::fs::write(dir.path().join("q.cf"), text).unwrap();
