@@ -4,7 +4,7 @@ use crate::open::{OpenFailure, OpenOptions, Opened, Unavailable, open_nested};
 use crate::watch::WatchedFile;
 use crate::{LookupError, Table};
 use arc_swap::ArcSwap;
-use config::{Diagnostic, Severity};
+use config::{Diagnostic, Severity, Span};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -32,10 +32,24 @@ impl TableSet {
     /// Open each table once, with or without folding its keys. A table that can't be opened keeps its number, and its look-ups fail until a refresh
     /// finds it in order; the diagnostics hold its errors and everybody's warnings.
     pub fn open<'s>(specs: impl IntoIterator<Item = (&'s str, bool)>, options: OpenOptions) -> (Self, Vec<Diagnostic>) {
+        Self::open_at(specs.into_iter().map(|(spec, fold)| (spec, fold, None)), options)
+    }
+
+    /// The same, with the place where each table is named: that is where problems are that have no place of their own.
+    pub fn open_at<'s>(
+        specs: impl IntoIterator<Item = (&'s str, bool, Option<Span>)>,
+        options: OpenOptions,
+    ) -> (Self, Vec<Diagnostic>) {
         let mut set = Self { slots: Vec::new(), index: HashMap::new(), options, refreshing: Mutex::new(()) };
         let mut diagnostics = Vec::new();
-        for (spec, fold) in specs {
-            set.add(spec, fold, &mut diagnostics);
+        for (spec, fold, place) in specs {
+            let mut found = Vec::new();
+            set.add(spec, fold, &mut found);
+            let placed = |problem: Diagnostic| match problem.span {
+                Some(_) => problem,
+                None => problem.at(place.clone()),
+            };
+            diagnostics.extend(found.into_iter().map(placed));
         }
         (set, diagnostics)
     }

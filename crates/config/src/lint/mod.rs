@@ -17,19 +17,26 @@ pub fn lint(parameters: &Parameters, master: &MasterCf) -> Vec<Diagnostic> {
     found
 }
 
+/// What else depends on the level, as far as it makes a difference to most sites.
+const BY_LEVEL: [&str; 5] =
+    ["smtpd_relay_restrictions", "append_dot_mydomain", "mynetworks_style", "relay_domains", "smtputf8_enable"];
+
 /// Without a level the defaults are those of Postfix 2.x.
 fn level(parameters: &Parameters, found: &mut Vec<Diagnostic>) {
     if parameters.is_set("compatibility_level") {
         return;
     }
+    let is_open = |name: &&str| {
+        let by_another = *name == "mynetworks_style" && parameters.is_set("mynetworks");
+        !parameters.is_set(name) && !by_another
+    };
+    let open: Vec<&str> = BY_LEVEL.into_iter().filter(is_open).collect();
+    let defaults = if open.is_empty() { String::new() } else { format!(" of {}", open.join(", ")) };
+    let message = format!("compatibility_level isn't set: the defaults{defaults} are those of Postfix 2");
     found.push(
-        Diagnostic::warning(
-            "no-compatibility-level",
-            "compatibility_level isn't set: defaults are those of old versions, with an empty smtpd_relay_restrictions, \
-             and append_dot_mydomain = yes",
-        )
-        .at(Some(Span::new(parameters.main().file(), 0)))
-        .help("write compatibility_level = 3.12, and set what should stay as it was"),
+        Diagnostic::warning("no-compatibility-level", message)
+            .at(Some(Span::new(parameters.main().file(), 0)))
+            .help("write compatibility_level = 3.12, and set what should stay as it was"),
     );
 }
 
@@ -87,6 +94,12 @@ mod tests {
             let found = lint(&parameters, &MasterCf::default());
             assert_eq!(found.iter().any(|f| f.code == "no-compatibility-level"), missed, "{text}");
         }
+        let text = "mynetworks = 127.0.0.1\nrelay_domains =\nappend_dot_mydomain = no\n";
+        let parameters = Parameters::new(Arc::new(MainCf::parse("main.cf", text).0), HostFacts::default());
+        assert_eq!(
+            lint(&parameters, &MasterCf::default())[0].message,
+            "compatibility_level isn't set: the defaults of smtpd_relay_restrictions, smtputf8_enable are those of Postfix 2"
+        );
     }
 
     #[test]

@@ -79,7 +79,9 @@ fn summary(parameters: &Parameters, service: &Service, found: &mut Vec<Diagnosti
         .overrides
         .iter()
         .filter(|setting| {
-            let here = parameters.main().get(&setting.name);
+            // Every submission service has its own of these.
+            let is_usual = ["smtpd_tls_", "smtpd_sasl_"].iter().any(|start| setting.name.starts_with(start));
+            let here = parameters.main().get(&setting.name).filter(|_| !is_usual);
             here.is_some_and(|definition| definition.value != setting.value)
         })
         .map(|setting| setting.name.as_str())

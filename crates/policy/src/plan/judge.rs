@@ -102,7 +102,9 @@ impl Compiler<'_> {
             let message = "in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one \
                            working instance of: reject_unauth_destination, defer_unauth_destination, reject, defer, \
                            defer_if_permit or check_relay_domains";
-            let problem = Diagnostic::error("open-relay", message).at(self.settings.origin("smtpd_relay_restrictions"));
+            let place = self.settings.origin("smtpd_relay_restrictions");
+            let place = place.or_else(|| self.settings.origin("smtpd_recipient_restrictions"));
+            let problem = Diagnostic::error("open-relay", message).at(place);
             let help = "write \"smtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenticated, \
                         defer_unauth_destination\"";
             self.problems.push(problem.help(help));

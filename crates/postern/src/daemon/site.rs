@@ -295,7 +295,7 @@ pub fn read(source: &Source) -> Reading {
     // One warning about a setting is enough.
     problems.retain(|p| p.code != "not-acted-on" || !unsafe_ones.iter().any(|other| other.span == p.span));
     problems.extend(unsafe_ones);
-    problems.extend(support::check_services(&master));
+    problems.extend(support::check_services(&master, &parameters));
     let mut found = Vec::new();
     let site = compile(parameters.clone(), &master, &mut found);
     problems.extend(found.into_iter().filter(|problem| !is_consequence(problem, &problems)).collect::<Vec<_>>());
@@ -514,15 +514,9 @@ fn open_tables(
             log.warning("postfix/smtpd", text);
         }
     }));
-    let (set, found) = TableSet::open(registry.specs().iter().map(|used| (&*used.spec, used.fold)), options);
-    // A table's own problems name the table's file; those of the reference name the parameter.
-    problems.extend(found.into_iter().map(|problem| match &problem.span {
-        Some(_) => problem,
-        None => {
-            let used = registry.specs().iter().find(|used| problem.message.contains(&*used.spec));
-            problem.at(used.and_then(|used| used.span.clone()))
-        }
-    }));
+    let specs = registry.specs().iter().map(|used| (&*used.spec, used.fold, used.span.clone()));
+    let (set, found) = TableSet::open_at(specs, options);
+    problems.extend(found);
     set
 }
 

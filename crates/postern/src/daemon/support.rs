@@ -4,7 +4,7 @@ use super::site::{SaslSettings, ServiceSettings};
 use crate::dns::ResolverConfig;
 use crate::sasl::{AuthService, SecurityOptions};
 use config::registry::{self, Honour};
-use config::{Diagnostic, MasterCf, Parameters, Service, ServiceType};
+use config::{Diagnostic, MasterCf, Parameters, Service, ServiceType, Severity};
 use policy::{ListKind, MatchList, TableRegistry};
 use smtp::server::ErrorClasses;
 use std::sync::Arc;
@@ -38,9 +38,28 @@ const BUILT_IN: &[&str] = &[
     "virtual",
 ];
 
-/// Each service that doesn't act yet, at its line.
-pub fn check_services(master: &MasterCf) -> Vec<Diagnostic> {
-    master.effective().filter_map(check_service).collect()
+/// Each service that doesn't act yet, at its line. One that no setting names is only noted: Debian's master.cf has
+/// lines for UUCP, fax and the like.
+pub fn check_services(master: &MasterCf, parameters: &Parameters) -> Vec<Diagnostic> {
+    let main = parameters.main().effective().map(|definition| definition.value.as_str());
+    let overrides = master.effective().flat_map(|service| &service.overrides).map(|setting| setting.value.as_str());
+    let values: Vec<&str> = main.chain(overrides).collect();
+    let judge = |service: &Service| {
+        let problem = check_service(service)?;
+        let is_optional = service.kind != ServiceType::Inet;
+        let is_named = || values.iter().any(|value| names_service(value, &service.name));
+        Some(if is_optional && !is_named() { Diagnostic { severity: Severity::Note, ..problem } } else { problem })
+    };
+    master.effective().filter_map(judge).collect()
+}
+
+/// Is there a transport `name`, `name:nexthop`, or a socket `…/name` in the value?
+fn names_service(value: &str, name: &str) -> bool {
+    let words = value.split(|c: char| c.is_ascii_whitespace() || matches!(c, ',' | '{' | '}' | '='));
+    words.into_iter().any(|word| {
+        let is_transport = word.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'));
+        is_transport || word.strip_suffix(name).is_some_and(|path| path.ends_with('/'))
+    })
 }
 
 fn check_service(service: &Service) -> Option<Diagnostic> {
@@ -204,6 +223,24 @@ pub fn mandatory(level: &str) -> bool {
 mod tests {
     use super::*;
     use config::{HostFacts, MainCf};
+
+    #[test]
+    fn a_program_that_nobody_calls_is_only_noted() {
+        let text = "smtp inet n - n - - smtpd\nuucp unix - n n - - pipe argv=uux\nspf unix - n n - 0 spawn argv=/x\n";
+        let (master, _) = MasterCf::parse("master.cf", text);
+        let told = |main: &str| -> Vec<_> {
+            let parameters = Parameters::new(Arc::new(MainCf::parse("main.cf", main).0), HostFacts::default());
+            check_services(&master, &parameters).iter().map(|problem| problem.severity).collect()
+        };
+        let (note, warning) = (Severity::Note, Severity::Warning);
+        for (main, want) in [
+            ("relayhost = uucphost\n", [note, note]),
+            ("default_transport = uucp:host\n", [warning, note]),
+            ("smtpd_recipient_restrictions = check_policy_service unix:private/spf, reject\n", [note, warning]),
+        ] {
+            assert_eq!(told(main), want, "{main}");
+        }
+    }
 
     #[test]
     fn auth_is_offered_or_refused_aloud() {

@@ -79,7 +79,7 @@ mod tests {
             for text in [code.what, code.why, code.remedy] {
                 assert!(text.ends_with('.'), "{}: sentences end with a full stop: {text}", code.name);
             }
-            let severities = ["error", "warning", "note", "error or warning"];
+            let severities = ["error", "warning", "note", "error or warning", "warning or note"];
             assert!(severities.contains(&code.severity), "{}: {}", code.name, code.severity);
         }
         for block in TEXT.split("\n\n") {

@@ -16,7 +16,7 @@ pub use snippet::{Snippets, print};
 
 use crate::daemon::site::{self, Reading, Site, Source};
 use config::{Diagnostic, Severity};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use texts::Texts;
 
 /// Read a configuration and judge all of it. The site is there if nothing keeps it from serving.
@@ -40,6 +40,7 @@ pub fn examine(source: &Source) -> (Reading, Vec<Diagnostic>) {
         let services = reading.site.iter().flat_map(|site| &site.services);
         found.extend(services.flat_map(|service| service.plan.lint(&texts)));
     }
+    fold(&mut found);
     let mut seen = HashSet::new();
     found.retain(|problem| seen.insert((problem.code, problem.message.clone(), problem.span.clone())));
     let rank = |problem: &Diagnostic| {
@@ -51,4 +52,47 @@ pub fn examine(source: &Source) -> (Reading, Vec<Diagnostic>) {
     };
     found.sort_by_cached_key(rank);
     (reading, found)
+}
+
+/// So many settings without effect, for one reason, are told one by one.
+const EACH: usize = 3;
+
+/// Settings without effect come in dozens (for TLS, say): they are told together, at the first of them.
+fn fold(found: &mut Vec<Diagnostic>) {
+    let name = |problem: &Diagnostic| problem.message.split(' ').nth(1).unwrap_or_default().to_owned();
+    let mut groups: HashMap<String, Vec<String>> = HashMap::new();
+    for problem in found.iter().filter(|problem| problem.code == "not-acted-on") {
+        let names = groups.entry(problem.help.clone().unwrap_or_default()).or_default();
+        if !names.contains(&name(problem)) {
+            names.push(name(problem));
+        }
+    }
+    groups.retain(|_, names| names.len() > EACH);
+    let mut told = HashSet::new();
+    found.retain_mut(|problem| {
+        let Some(help) = problem.help.clone().filter(|_| problem.code == "not-acted-on") else { return true };
+        let Some(names) = groups.get(&help) else { return true };
+        problem.message = format!("{} parameters are not acted on yet: {}", names.len(), names.join(", "));
+        problem.help = Some(help.replace("the setting has", "these settings have"));
+        told.insert(help)
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_without_effect_are_told_together() {
+        let one = |name: &str, help: &str| {
+            Diagnostic::warning("not-acted-on", format!("parameter {name} is not acted on yet")).help(help)
+        };
+        let mut found: Vec<_> =
+            ["a", "b", "c", "d", "d"].map(|name| one(name, "no TLS; the setting has no effect")).into();
+        found.insert(1, one("x", "no VERP"));
+        fold(&mut found);
+        let texts: Vec<_> = found.iter().map(|problem| problem.message.as_str()).collect();
+        assert_eq!(texts, ["4 parameters are not acted on yet: a, b, c, d", "parameter x is not acted on yet"]);
+        assert_eq!(found[0].help.as_deref(), Some("no TLS; these settings have no effect"));
+    }
 }

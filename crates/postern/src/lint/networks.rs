@@ -1,7 +1,7 @@
 //! `mynetworks`: who is trusted without a word.
 
 use config::{Diagnostic, MatchList, Parameters, Pattern};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// An address through which containers, or clients of containers, come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,11 +41,12 @@ pub fn lint(parameters: &Parameters, gateways: &[Gateway]) -> Vec<Diagnostic> {
         .elements
         .iter()
         .all(|element| matches!(element.pattern, Pattern::Address(_) | Pattern::Network(..)) && !element.negated);
-    if knows_all && !networks.is_empty() && listens_to_ipv6(parameters) && networks.iter().all(|n| n.0.is_ipv4()) {
+    let only_v4 = knows_all && !networks.is_empty() && networks.iter().all(|network| network.0.is_ipv4());
+    if only_v4 && listens_to_ipv6(parameters) && is_asked_for(parameters) {
         let message =
             "mynetworks has IPv4 addresses only, but clients can come over IPv6, this machine itself included";
         found.push(
-            Diagnostic::warning("mynetworks-without-ipv6", message)
+            Diagnostic::note("mynetworks-without-ipv6", message)
                 .at(parameters.origin(NAME))
                 .help("add [::1]/128 and your IPv6 networks, or write inet_protocols = ipv4"),
         );
@@ -63,7 +64,22 @@ pub fn lint(parameters: &Parameters, gateways: &[Gateway]) -> Vec<Diagnostic> {
     found
 }
 
-/// A network that has most of the Internet.
+/// Does a list of main.cf permit by these networks?
+fn is_asked_for(parameters: &Parameters) -> bool {
+    ["client", "helo", "sender", "relay", "recipient"]
+        .iter()
+        .any(|list| parameters.text(&format!("smtpd_{list}_restrictions")).contains("permit_mynetworks"))
+}
+
+/// Networks for private use, which are written too wide at times.
+const PRIVATE: [(Ipv4Addr, u8); 4] = [
+    (Ipv4Addr::new(10, 0, 0, 0), 8),
+    (Ipv4Addr::new(172, 16, 0, 0), 12),
+    (Ipv4Addr::new(192, 168, 0, 0), 16),
+    (Ipv4Addr::new(169, 254, 0, 0), 16),
+];
+
+/// A network that has most of the Internet, or a private one and its neighbours.
 fn world(word: &str) -> Option<Diagnostic> {
     let (list, _) = MatchList::parse(word, &mut |_| Ok(String::new()));
     let element = list.elements.first().filter(|element| !element.negated)?;
@@ -73,13 +89,15 @@ fn world(word: &str) -> Option<Diagnostic> {
         // All global addresses are in 2000::/3; nobody has more than a /16 of them.
         IpAddr::V6(address) => prefix == 0 || (prefix < 16 && address.segments()[0] >> 13 == 1),
     };
-    is_world.then(|| {
-        Diagnostic::warning(
-            "trusted-world",
-            format!("mynetworks trusts {word}: strangers can relay through this server"),
-        )
-        .help("name your own networks only")
-    })
+    let inner =
+        PRIVATE.iter().find(|(inner, length)| prefix < *length && contains((address, prefix), IpAddr::V4(*inner)));
+    let message = format!("mynetworks trusts {word}: strangers can relay through this server");
+    let told = |help: String| Some(Diagnostic::warning("trusted-world", message).help(help));
+    match inner {
+        _ if is_world => told("name your own networks only".to_owned()),
+        Some((inner, length)) => told(format!("the private network in it is {inner}/{length}")),
+        None => None,
+    }
 }
 
 fn listens_to_ipv6(parameters: &Parameters) -> bool {
@@ -153,7 +171,7 @@ mod tests {
         for (main, want) in [
             ("", &[][..]),
             ("mynetworks = 127.0.0.0/8 [::1]/128\n", &[]),
-            ("mynetworks = 127.0.0.0/8\n", &["mynetworks-without-ipv6"]),
+            ("mynetworks = 127.0.0.0/8\ncompatibility_level = 3.12\n", &["mynetworks-without-ipv6"]),
             ("mynetworks = 127.0.0.0/8\ninet_protocols = ipv4\n", &[]),
             ("mynetworks = 127.0.0.0/8\ninet_interfaces = 127.0.0.1\n", &[]),
             ("mynetworks = 127.0.0.0/8, hash:/more\n", &[]),
@@ -162,6 +180,9 @@ mod tests {
             ("mynetworks = !0.0.0.0/0, [::1]/128\n", &[]),
             ("mynetworks = 10.0.0.0/8 [fc00::]/7 [2000::]/3\n", &["trusted-world"]),
             ("mynetworks = 128.0.0.0/1 [::1]\n", &["trusted-world"]),
+            ("mynetworks = 172.0.0.0/8 [::1]\n", &["trusted-world"]),
+            ("mynetworks = 17.0.0.0/8 172.16.0.0/12 192.168.0.0/16 [::1]\n", &[]),
+            ("mynetworks = 127.0.0.0/8\ncompatibility_level = 3.12\nsmtpd_relay_restrictions = reject\n", &[]),
         ] {
             assert_eq!(told(main, &[]), want, "{main}");
         }
