@@ -87,7 +87,7 @@ fn recordings() {
 }
 
 /// Codes that no configuration shows, and where they are tested.
-const ELSEWHERE: [(&str, &str); 15] = [
+const ELSEWHERE: [(&str, &str); 16] = [
     ("bad-address", "crates/config/src/match_list.rs"),
     ("bad-pattern", "crates/config/src/match_list.rs"),
     ("bad-table", "crates/config/src/table_ref.rs"),
@@ -99,6 +99,7 @@ const ELSEWHERE: [(&str, &str); 15] = [
     ("table-kept", "crates/tables/src/set.rs"),
     ("table-line-too-long", "crates/tables/src/lines.rs"),
     ("table-nesting", "crates/tables/src/open.rs"),
+    ("table-tls", "crates/tables/src/client/tls.rs"),
     ("table-too-large", "crates/tables/src/file/text.rs"),
     ("table-warnings", "crates/tables/src/lines.rs"),
     ("trusted-gateway", "crates/postern/src/lint/networks.rs"),
