@@ -1,7 +1,7 @@
 //! Playing cases.
 
 use super::coverage::Coverage;
-use super::file::{Case, CaseFile, Expected, Facts, Protocol, line_of};
+use super::file::{Case, CaseFile, Expected, Facts, Lines, Protocol};
 use crate::daemon::site::{Service, Site};
 use crate::rehearsal::{Decided, Rehearsal, Setting, Stuck, Zone};
 use policy::{Answer, DnsAnswer, PeerName, PeerStatus, Question, Sasl, TableId, Tls, World};
@@ -18,7 +18,7 @@ pub struct Suite<'a> {
     site: &'a Site,
     file: &'a CaseFile,
     name: &'a str,
-    text: &'a str,
+    lines: Lines,
     zone: Zone,
     shared: Overrides,
 }
@@ -55,12 +55,11 @@ impl<'a> Suite<'a> {
     /// # Errors
     /// A record or table name that makes no sense, with its line.
     pub fn new(site: &'a Site, file: &'a CaseFile, name: &'a str, text: &'a str) -> Result<Self, String> {
-        let mut zone = Zone::default();
-        add_records(&mut zone, &file.dns)
-            .map_err(|(at, problem)| format!("{name}:{}: {problem}", line_of(text, at)))?;
+        let (lines, mut zone) = (Lines::of(text), Zone::default());
+        add_records(&mut zone, &file.dns).map_err(|(at, problem)| format!("{name}:{}: {problem}", lines.line(at)))?;
         let shared = Overrides::default().with(site, &file.tables, &file.policy);
         let shared = shared.map_err(|problem| format!("{name}: {problem}"))?;
-        Ok(Self { site, file, name, text, zone, shared })
+        Ok(Self { site, file, name, lines, zone, shared })
     }
 
     /// Play all cases.
@@ -70,7 +69,7 @@ impl<'a> Suite<'a> {
         cases
             .map(|case| Outcome {
                 name: case.get_ref().name.clone(),
-                line: line_of(self.text, case.span().start),
+                line: self.lines.line(case.span().start),
                 failure: self.play(case.get_ref(), coverage).err(),
             })
             .collect()
@@ -84,7 +83,7 @@ impl<'a> Suite<'a> {
             &self.zone
         } else {
             let mut zone = self.zone.clone();
-            let place = |(at, problem)| format!("{}:{}: {problem}", self.name, line_of(self.text, at));
+            let place = |(at, problem)| format!("{}:{}: {problem}", self.name, self.lines.line(at));
             add_records(&mut zone, &case.dns).map_err(|problem| broken(place(problem)))?;
             own_zone = zone;
             &own_zone

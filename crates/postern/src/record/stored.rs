@@ -2,9 +2,11 @@
 //! record has each of them once.
 
 use super::{Code, Made};
-use policy::{Answer, DnsRecord, DnsStatus, Outcome, PeerStatus, Protocol, Question, RecordType};
+use crate::daemon::site::Site;
+use policy::{Answer, DnsRecord, DnsStatus, Outcome, PeerStatus, Protocol, Question, RecordType, TraceStep};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -115,6 +117,9 @@ pub enum StoredAnswer {
 #[derive(Default)]
 pub struct Dictionary {
     numbers: HashMap<Arc<str>, u32>,
+    /// The configuration whose texts `known` has: its lists live as long as it does, so that places in memory name them.
+    site: Option<Arc<Site>>,
+    known: HashMap<usize, (u32, u32, u32), BuildHasherDefault<PlaceHasher>>,
     /// New ones, in the order of their numbers.
     pub fresh: Vec<String>,
 }
@@ -133,9 +138,47 @@ impl Dictionary {
         number
     }
 
+    /// List, restriction and place of a step.
+    fn step(&mut self, site: &Arc<Site>, step: &TraceStep) -> (u32, u32, Option<u32>) {
+        // What has no place was made up for this evaluation, and its texts with it.
+        let Some(span) = &step.span else {
+            return (self.number(&step.list), self.number(&step.restriction), None);
+        };
+        if self.site.as_ref().is_none_or(|known| !Arc::ptr_eq(known, site)) {
+            self.known.clear();
+            self.site = Some(Arc::clone(site));
+        }
+        let address = Arc::as_ptr(&step.restriction).cast::<u8>() as usize;
+        if let Some(&(list, restriction, place)) = self.known.get(&address) {
+            return (list, restriction, Some(place));
+        }
+        let place = self.number(&crate::explain::place(span));
+        let (list, restriction) = (self.number(&step.list), self.number(&step.restriction));
+        self.known.insert(address, (list, restriction, place));
+        (list, restriction, Some(place))
+    }
+
     /// Are there so many texts that a new segment should be begun?
     pub fn is_full(&self) -> bool {
         self.numbers.len() > TEXTS
+    }
+}
+
+/// A hash for places in memory: they differ enough by themselves.
+#[derive(Default)]
+struct PlaceHasher(u64);
+
+impl Hasher for PlaceHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_usize(&mut self, place: usize) {
+        self.0 = (place as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
@@ -192,14 +235,8 @@ impl Record<Unbound> {
         let reply = decision.rejection.as_ref().map(|rejection| bare(&rejection.reply));
         let steps = decision.trace.steps.iter().map(|step| {
             let (outcome, detail) = outcome(&step.outcome, reply.as_deref());
-            Step {
-                list: texts.number(&step.list),
-                restriction: texts.number(&step.restriction),
-                place: step.span.as_ref().map(|span| texts.number(&crate::explain::place(span))),
-                depth: u8::try_from(step.depth).unwrap_or(u8::MAX),
-                outcome,
-                detail,
-            }
+            let (list, restriction, place) = texts.step(&made.site, step);
+            Step { list, restriction, place, depth: u8::try_from(step.depth).unwrap_or(u8::MAX), outcome, detail }
         });
         let steps = steps.collect();
         Self {
