@@ -228,3 +228,61 @@ fn check_source(path: &Path) {
         }
     }
 }
+
+/// The sites of the conformance tests, as they would be in /etc/postfix.
+fn site(name: &str) -> Vec<String> {
+    let copy = copy(&repository().join("tests/sites").join(name));
+    let here = copy.path().canonicalize().expect("a directory").display().to_string();
+    for file in ["main.cf", "master.cf"] {
+        let path = copy.path().join(file);
+        let text = fs::read_to_string(&path).expect("a file");
+        fs::write(&path, text.replace("/etc/postfix", &here)).expect("writable");
+    }
+    let (text, _) = postern(copy.path(), &["lint", "-c", ".", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let problems = report["problems"].as_array().expect("problems").iter();
+    let shown = problems.filter(|problem| problem["severity"] != "note").map(|problem| {
+        let code = problem["code"].as_str().unwrap_or_default();
+        let file = problem["file"].as_str().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+        format!("{code} {file}:{}", problem["line"])
+    });
+    shown.collect()
+}
+
+#[test]
+fn sites_are_told_what_is_right() {
+    for (name, want) in [
+        ("readme-open", &["permit-before-relay-check main.cf:17"][..]),
+        ("readme-fixed", &[]),
+        (
+            "readme",
+            &["dnsbl-without-filter main.cf:49", "dnsbl-without-filter main.cf:50", "dnsbl-without-filter main.cf:51"],
+        ),
+        ("wiki", &["dnsbl-without-filter main.cf:42", "dnsbl-without-filter main.cf:43"]),
+        (
+            "era210",
+            &[
+                "no-compatibility-level main.cf:null",
+                "deprecated-name main.cf:45",
+                "deprecated-name main.cf:48",
+                "deprecated-name main.cf:49",
+                "deprecated-name main.cf:50",
+                "dnsbl-without-filter main.cf:61",
+            ],
+        ),
+    ] {
+        assert_eq!(site(name), want, "{name}");
+    }
+}
+
+#[test]
+fn a_reload_tells_warnings_and_no_notes() {
+    let copy = copy(&repository().join("tests/lint/relay"));
+    let main = copy.path().join("main.cf");
+    let text = fs::read_to_string(&main).expect("main.cf");
+    fs::write(&main, text + "soft_bounce = yes\nqueue_directory = $config_directory/spool\n").expect("writable");
+    let (text, status) = postern(copy.path(), &["reload", "-c", "."]);
+    assert!(text.contains("[permit-before-relay-check]") && !text.contains("[soft-bounce]"), "{text}");
+    // The warnings didn't keep it from looking for the server.
+    assert!(status == 1 && text.contains("no server is running with this queue_directory"), "{text}");
+}

@@ -217,6 +217,24 @@ mod tests {
     }
 
     #[test]
+    fn any_text_is_judged_without_harm() {
+        let parts =
+            ["", ".", "/", "*", "@", "[", "]", "<", ">", "::", "1", "ffff", "é", "a.b", " ", "0.0.0.0/0", "/999"];
+        for asked in [Asked::Hosts, Asked::Names, Asked::Mail] {
+            for a in parts {
+                for b in parts {
+                    for c in parts {
+                        let key = format!("{a}{b}{c}");
+                        if let Some((code, help)) = told(asked, &key, true) {
+                            assert!(code.starts_with("key-") && !help.is_empty(), "{key}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn keys_of_names() {
         assert_eq!(told(Asked::Names, "[192.0.2.1]", true), None, "a HELO argument may be a literal");
         assert_eq!(told(Asked::Names, "192.0.2.1", true), None);

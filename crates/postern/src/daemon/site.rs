@@ -353,8 +353,10 @@ fn compile(parameters: Parameters, master: &MasterCf, problems: &mut Vec<Diagnos
         Interfaces { interfaces: parameters.get("inet_interfaces"), protocols: parameters.get("inet_protocols") };
     for service in &services {
         if let Err(error) = super::listen::endpoints(&service.name, &interfaces) {
-            problems
-                .push(Diagnostic::error("bad-endpoint", format!("{error:#}")).at(Some(Span::new(master.file(), 0))));
+            let entry = master.find(&service.name, ServiceType::Inet);
+            let place = entry.map_or_else(|| Span::new(master.file(), 0), |entry| entry.span.clone());
+            let help = "write a port, a name from /etc/services, host:port or [ipv6]:port";
+            problems.push(Diagnostic::error("bad-endpoint", format!("{error:#}")).at(Some(place)).help(help));
         }
     }
     Some(Site { parameters, services, tables: Arc::new(tables), table_log, routing, deliver, interfaces })

@@ -140,6 +140,19 @@ mod tests {
     }
 
     #[test]
+    fn any_place_can_be_shown() {
+        let text = "é\tx\u{1}".repeat(120);
+        for line in [0, 1, 2] {
+            for column in [0, 1, 80, 81, 100, 240, 400, 600, u32::MAX] {
+                for width in [0, 1, 200, u32::MAX] {
+                    let shown = shown(&Diagnostic::warning("x", "odd").at(at(line, column, width)), &text);
+                    assert!(shown.lines().all(|line| line.chars().count() < 240), "{line}:{column}+{width}\n{shown}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn long_lines_are_cut_and_control_characters_hidden() {
         let text = format!("{}word{}\u{1b}[2J\n", "x".repeat(200), "y".repeat(300));
         let problem = Diagnostic::warning("x", "bad \u{7}").at(at(1, 201, 4));
