@@ -4,6 +4,7 @@ mod bench;
 mod conformance;
 mod install;
 mod project;
+mod prove_attack;
 mod random;
 mod test;
 
@@ -22,6 +23,8 @@ cargo xtask conformance --random N
     --seed S (1)          the same seed gives the same scenarios
     --first N (0)         begin with this one             --keep DIR      write down those that differ, made small
     --jobs N (8)          --postern PATH                  --lines N (24)
+cargo xtask prove-attack  random policies, each attacked by random sessions: what `postern prove` calls closed must hold
+    --policies N (200)    --sessions N (100000)           --seed S (1)
 cargo xtask bench         postern beside the installed Postfix and smtp-sink (as root; else postern alone)
     --cells A,B           of reject, accept, idle, dns30, start
     --rounds N (3)        --quick  one short round        --postern PATH
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Some("test") if rest.is_empty() => test::run(),
         Some("conformance") => conformance::run(rest),
         Some("bench") => bench::run(rest),
+        Some("prove-attack") => prove_attack::run(rest),
         Some("help" | "--help" | "-h") | None => {
             print!("{HELP}");
             Ok(true)

@@ -192,11 +192,35 @@ impl Asker<'_, '_> {
                 format!("\"victim@{elsewhere}\"@{domain}"),
             ]
         };
-        let recipients: Vec<String> = routing.relay_domains.texts().iter().take(5).flat_map(forms).collect();
+        let recipients: Vec<String> = self.relayed_names().iter().take(10).flat_map(forms).collect();
         let session = |recipient| Attack { recipient, ..self.names.session() };
         let tries = recipients.into_iter().map(session).collect();
         let text = "allow_untrusted_routing = yes: relayed domains may send on what names another domain".to_owned();
         self.concerns.push(Concern { text, tries });
+    }
+
+    /// Some domains that are relayed to.
+    fn relayed_names(&mut self) -> Vec<String> {
+        let mut names = Vec::new();
+        let below = |text: &str| if text.starts_with('.') { format!("host{text}") } else { text.to_owned() };
+        for element in self.plan.routing.relay_domains.elements().iter().filter(|element| !element.negated) {
+            match &element.pattern {
+                Pattern::Text(text) => names.push(below(text)),
+                Pattern::Table(table) => {
+                    for entry in self.digests.entries(table.id).unwrap_or_default().into_iter().take(5) {
+                        match entry.keys {
+                            Keys::Text(key) => names.push(below(&key)),
+                            Keys::Pattern { expression, negated: false } => {
+                                names.extend(samples(&expression).into_iter().map(|sample| sample.text));
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        names
     }
 
     /// Rewriting whose result a recipient can choose.
