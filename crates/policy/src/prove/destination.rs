@@ -2,7 +2,8 @@
 //! sent elsewhere afterwards.
 
 use super::digest::Digests;
-use super::{AddressSet, Attack, Concern, Keys, Names, samples};
+use super::sample::samples;
+use super::{AddressSet, Attack, Concern, Keys, Names};
 use crate::address::{AddressMaps, Routing};
 use crate::match_list::{MatchList, Pattern};
 use crate::plan::Plan;

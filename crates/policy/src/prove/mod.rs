@@ -9,20 +9,24 @@
 
 mod address_set;
 mod attack;
+mod blocks;
 mod destination;
 mod digest;
 mod meaning;
 mod sample;
+mod senders;
 mod walk;
 
 pub use address_set::AddressSet;
 pub use attack::{Attack, Names, attacks};
-pub use sample::samples;
+pub use blocks::Block;
+pub use senders::{Owned, Owners};
 
 use crate::address::AddressClass;
 use crate::match_list::Matched;
 use crate::plan::Plan;
 use crate::question::{Ask, Ledger, TableId, World};
+use crate::restriction::Item;
 use crate::tables::Table;
 use config::Span;
 use std::net::IpAddr;
@@ -133,6 +137,10 @@ pub struct Place {
     pub restriction: Arc<str>,
     /// Where.
     pub span: Option<Span>,
+}
+
+fn place_of(item: &Item) -> Place {
+    Place { restriction: item.text.clone(), span: item.span.clone() }
 }
 
 /// What one list comes to for strangers.

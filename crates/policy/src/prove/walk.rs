@@ -2,7 +2,7 @@
 
 use super::digest::{Digests, Group};
 use super::meaning::{Meaning, meaning};
-use super::{AddressSet, Condition, Keys, ListFinding, Place, Role, Terms, Trusted, Way};
+use super::{AddressSet, Condition, Keys, ListFinding, Place, Role, Terms, Trusted, Way, place_of};
 use crate::plan::Plan;
 use crate::question::{Ask, Ledger, World};
 use crate::restriction::{Arg, Item, Kind, List, Prefix};
@@ -121,7 +121,7 @@ impl Walker<'_, '_> {
             paths = self.item(item, paths, here);
             warn = false;
             if paths.is_empty() {
-                *last = Some(place(item));
+                *last = Some(place_of(item));
                 break;
             }
             if paths.len() > PATHS {
@@ -187,7 +187,7 @@ impl Walker<'_, '_> {
             self.more = true;
             return;
         }
-        self.ways.push(Way { conditions, permit: Some(place(item)) });
+        self.ways.push(Way { conditions, permit: Some(place_of(item)) });
     }
 
     /// It may permit, and it may have no opinion.
@@ -375,10 +375,6 @@ fn is_address(key: &str) -> bool {
     key.parse::<IpAddr>().is_ok()
         || (!key.is_empty() && key.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
         || (key.contains(':') && key.bytes().all(|b| b.is_ascii_hexdigit() || b == b':'))
-}
-
-fn place(item: &Item) -> Place {
-    Place { restriction: item.text.clone(), span: item.span.clone() }
 }
 
 fn with(path: &Path, condition: Condition) -> Path {

@@ -3,8 +3,9 @@
 use crate::daemon::server;
 use crate::daemon::site::{self, Service, Source};
 use crate::explain::Style;
-use crate::prove::{Proof, Verdict, prove, quoted};
+use crate::prove::{Proof, Verdict, prove, quoted, what_blocks, who_can_send_as};
 use clap::Args;
+use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,6 +19,12 @@ pub struct Arguments {
     /// Only this service in master.cf
     #[arg(long, value_name = "NAME")]
     service: Option<String>,
+    /// Instead: which clients and logins can use senders of this domain
+    #[arg(long, value_name = "DOMAIN")]
+    who_can_send_as: Option<String>,
+    /// Instead: every table entry and restriction that can refuse mail from or to this address
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "who_can_send_as")]
+    what_blocks: Option<String>,
     /// Write the DNS records of the witness into this file
     #[arg(long, value_name = "FILE")]
     write_dns: Option<PathBuf>,
@@ -49,6 +56,14 @@ fn run_or_fail(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let known: Vec<&str> = site.services.iter().map(|service| &*service.name).collect();
         anyhow::bail!("master.cf has no such smtpd service; it has: {}", known.join(", "));
     }
+    if let Some(domain) = &arguments.who_can_send_as {
+        let found: Vec<_> = services.iter().map(|service| who_can_send_as(&site, service, domain)).collect();
+        return show(arguments.json, &found, |found| found.print(Style::of_stdout()));
+    }
+    if let Some(address) = &arguments.what_blocks {
+        let found: Vec<_> = services.iter().map(|service| what_blocks(&site, service, address)).collect();
+        return show(arguments.json, &found, |found| found.print(Style::of_stdout(), address));
+    }
     let proofs: Vec<Proof> = services.iter().map(|service| prove(&site, service)).collect();
     if let (Some(path), Some(witness)) = (&arguments.write_dns, proofs.iter().find_map(|proof| proof.witness.as_ref()))
     {
@@ -62,6 +77,14 @@ fn run_or_fail(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::from(status(&proofs)))
+}
+
+fn show<T: Serialize>(json: bool, found: &[T], print: impl Fn(&T) -> String) -> anyhow::Result<ExitCode> {
+    match json {
+        true => println!("{}", serde_json::to_string_pretty(found)?),
+        false => found.iter().for_each(|found| print!("{}", print(found))),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn status(proofs: &[Proof]) -> u8 {

@@ -1,10 +1,14 @@
 //! Can strangers relay? `policy` runs the lists abstractly; what it can't prove closed is tried: sessions are rehearsed
 //! with the real session, policy and tables, and one that relays is the witness.
 
+mod blocks;
 mod print;
+mod senders;
 mod world;
 
+pub use blocks::{Blocks, what_blocks};
 pub use print::quoted;
+pub use senders::{SenderTry, Senders, who_can_send_as};
 pub use world::{Listed, Stage};
 
 use crate::daemon::site::{Service, Site};
