@@ -17,6 +17,8 @@ pub const PACKAGES: &[(&str, &str, &str)] = &[
     ("mariadb-server", "mariadbd", "mysql tables"),
     ("postgresql", "pg_ctlcluster", "pgsql tables"),
     ("slapd", "slapd", "ldap tables"),
+    ("memcached", "memcached", "memcache tables"),
+    ("redis-server", "redis-server", "redis tables"),
     ("sqlite3", "sqlite3", "sqlite tables"),
     ("swaks", "swaks", "end-to-end check of sending with swaks"),
     ("curl", "curl", "end-to-end check of sending with curl"),

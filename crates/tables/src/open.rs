@@ -108,6 +108,8 @@ pub(crate) fn open_nested(spec: &str, options: &OpenOptions, depth: usize) -> Re
         "mysql" => client::mysql(&parsed, options),
         #[cfg(feature = "pgsql")]
         "pgsql" => client::pgsql(&parsed, options),
+        #[cfg(feature = "redis")]
+        "redis" => client::redis(&parsed, options),
         "tcp" => client::tcp(&parsed, options),
         "socketmap" => client::socketmap(&parsed, options),
         "memcache" => client::memcache(&parsed, options, depth),

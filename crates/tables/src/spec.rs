@@ -58,6 +58,7 @@ impl TableType {
             Some("ldap") => cfg!(feature = "ldap"),
             Some("mysql") => cfg!(feature = "mysql"),
             Some("pgsql") => cfg!(feature = "pgsql"),
+            Some("redis") => cfg!(feature = "redis"),
             Some("sqlite") => cfg!(feature = "sqlite"),
             Some(_) => false,
         };
@@ -115,6 +116,7 @@ static TYPES: &[TableType] = &[
     honoured("pipemap", "the result of one table is the key of the next"),
     honoured("proxy", "another table").partly("the table is read directly; proxy_read_maps is not asked"),
     honoured("randmap", "one of several values"),
+    honoured("redis", "Redis or Valkey server; postern's own").feature("redis"),
     honoured("regexp", "POSIX patterns, first match"),
     never("sdbm", "sdbm file", LEGACY),
     honoured("socketmap", "server with sendmail's socketmap protocol"),

@@ -2,10 +2,12 @@
 //! to run as root run as their package's user. All have TLS, with a certificate of a test authority for localhost and
 //! 127.0.0.1. They are killed when dropped; without their package the test is skipped.
 
+mod cache;
 mod mariadb;
 mod postgres;
 mod slapd;
 
+pub use cache::Cache;
 pub use mariadb::Mariadb;
 pub use postgres::Postgres;
 pub use slapd::Slapd;

@@ -22,6 +22,21 @@ const LIFETIME: Duration = Duration::from_secs(100);
 /// `timeout = 0` is no limit in Postfix.
 const LONGEST: u64 = 100;
 
+/// The attributes there are.
+const ATTRIBUTES: &[&str] = &[
+    "memcache",
+    "backup",
+    "flags",
+    "ttl",
+    "key_format",
+    "domain",
+    "data_size_limit",
+    "line_size_limit",
+    "max_try",
+    "retry_pause",
+    "timeout",
+];
+
 /// A cache, and what stands behind it.
 struct Memcache {
     server: Server,
@@ -147,6 +162,7 @@ fn length(line: &[u8], key: &str) -> Option<usize> {
 /// Open a table from its file of attributes, or from `NAME_memcache` and so on in main.cf.
 pub(super) fn open(spec: &TableSpec<'_>, options: &OpenOptions, depth: usize) -> Result<Opened, OpenFailure> {
     let Read { attributes, mut files, mut warnings } = Attributes::read(spec, options)?;
+    warnings.extend(attributes.unknown(&[ATTRIBUTES]));
     match build(spec, options, &attributes, &mut warnings) {
         Ok(mut table) => {
             if let Some(backup) = attributes.text("backup") {

@@ -21,6 +21,8 @@ mod pgsql;
 mod pool;
 #[cfg_attr(not(all(feature = "ldap", feature = "mysql", feature = "pgsql")), allow(dead_code))]
 mod query;
+#[cfg(feature = "redis")]
+mod redis;
 mod server;
 mod socketmap;
 #[cfg_attr(not(all(feature = "ldap", feature = "mysql", feature = "pgsql")), allow(dead_code))]
@@ -42,6 +44,12 @@ use crate::spec::TableSpec;
 /// `memcache:`, inside so many compounds.
 pub(crate) fn memcache(spec: &TableSpec<'_>, options: &OpenOptions, depth: usize) -> Result<Opened, OpenFailure> {
     memcache::open(spec, options, depth)
+}
+
+/// `redis:`.
+#[cfg(feature = "redis")]
+pub(crate) fn redis(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened, OpenFailure> {
+    redis::open(spec, options)
 }
 
 /// `socketmap:`.

@@ -83,6 +83,7 @@ fn compare_case(dir: &Path, kind: &str, common: &str, (attributes, keys): &Case<
 }
 
 /// A server that accepts connections and never says a word.
+#[allow(dead_code, reason = "real servers can be stopped for a while, too")]
 pub fn silent() -> (TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
