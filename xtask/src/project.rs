@@ -18,8 +18,17 @@ pub fn cargo(args: &[&str]) -> Command {
 
 /// Where the release program is, or will be once built.
 pub fn release_program() -> PathBuf {
+    target().join("release/postern")
+}
+
+/// Where `cargo test` leaves the program.
+pub fn debug_program() -> PathBuf {
+    target().join("debug/postern")
+}
+
+fn target() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    root().join(target).join("release/postern")
+    root().join(target)
 }
 
 /// Builds the release program and says where it is.

@@ -64,9 +64,9 @@ impl ResolvedAddresses {
 const DNS_FAILURE: &str = "Host or domain name not found";
 
 impl Context<'_, '_> {
-    /// A `warning:` line.
-    pub fn warning(&mut self, text: impl Into<String>) {
-        self.log.push(LogEntry::Warning(text.into()));
+    /// A `warning:` line; of several lines each is one.
+    pub fn warning(&mut self, text: impl AsRef<str>) {
+        self.log.extend(text.as_ref().lines().map(|line| LogEntry::Warning(line.to_owned())));
     }
 
     /// `permit: … action=NAME for CLASS=VALUE`, where that is wanted and no deferral waits.

@@ -113,7 +113,7 @@ mod tests {
             .entry("pcre:/filter", "a.example. 300 IN A 192.0.2.66", "Ignore")
             .entry("pcre:/filter", "six.example. 300 IN AAAA 2001:db8::66", "IGNORE")
             .entry("pcre:/filter", "odd.example. 300 IN A 192.0.2.99", "REJECT it")
-            .failure("pcre:/filter", "down.example. 300 IN A 192.0.2.98", "pcre:/filter lookup error")
+            .failure("pcre:/filter", "down.example. 300 IN A 192.0.2.98", "pcre:/filter is broken")
             .entry("pcre:/filter", "empty.example. 300 IN A 192.0.2.97", "")
             .entry("pcre:/filter", "10.2.0.192.bl.example. 300 IN TXT second", "IGNORE")
             .entry("pcre:/filter", "10.2.0.192.gone.example. 300 IN A 127.0.0.9", "IGNORE")
@@ -153,7 +153,11 @@ mod tests {
             ),
             (
                 "down.example",
-                vec!["warning: pcre:/filter lookup error".into(), format!("reject: {}", not_found("down.example"))],
+                vec![
+                    "warning: pcre:/filter is broken".into(),
+                    "warning: pcre:/filter lookup error for \"down.example. 300 IN A 192.0.2.98\"".into(),
+                    format!("reject: {}", not_found("down.example")),
+                ],
             ),
         ] {
             assert_eq!(lines(list, &format!("x@{domain}"), "h"), expected);

@@ -215,6 +215,13 @@ pub(crate) fn parent(name: &str, parents: bool) -> Option<&str> {
     Some(next).filter(|next| !next.is_empty() && *next != ".")
 }
 
+/// What is logged when a look-up fails: the table's reason, if it has one, and Postfix's line.
+pub(crate) fn lookup_error(table: &Table, key: &str, why: &str) -> String {
+    let end = if why.is_empty() { "" } else { "\n" };
+    let key: String = key.chars().take(100).collect();
+    format!("{why}{end}{} lookup error for \"{key}\"", table.spec)
+}
+
 /// Ask for one key of one table; keys of tables without patterns are folded.
 pub(crate) fn lookup(
     table: &Table,

@@ -59,6 +59,10 @@ const CASES: &[Case<'_>] = &[
         "query = select v from a where k='%s'\ndomain = D.com, x.y",
         &[("u@d.com", Ok(Some("x"))), ("k1", Ok(None)), ("@d.com", Ok(None))],
     ),
+    (
+        "query = select v from a where k='%s'\ndomain = !x.y, inline:{d.com=x}, y.z",
+        &[("u@d.com", Ok(Some("x"))), ("k1", Ok(None)), ("u@x.y", Ok(None))],
+    ),
     ("table = a\nselect_field = v\nwhere_field = k\nadditional_conditions = and v <> 'a'", &[("two", Ok(Some("b")))]),
     ("select_function = find", &[("k1", Ok(Some("v1"))), ("none", Ok(None))]),
     ("query = select 'no'; select v from a where k='%s'", &[("k1", Ok(Some("v1"))), ("none", Ok(None))]),

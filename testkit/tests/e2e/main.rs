@@ -3,6 +3,7 @@
 
 mod clients;
 mod content;
+mod databases;
 mod durability;
 mod hostile;
 mod next_hop;

@@ -2,7 +2,7 @@
 
 use super::Routing;
 use super::syntax::{quoted, split_at_domain};
-use crate::match_list::{Matched, lookup};
+use crate::match_list::{Matched, lookup, lookup_error};
 use crate::question::{Ask, Suspend, TableId};
 use crate::settings::{Settings, elements};
 use crate::tables::{Table, TableRegistry};
@@ -81,7 +81,7 @@ impl AddressMaps {
                 }
                 Ok(Some(value)) => return Ok(Lookup::Found { value, table: table.id, extension: None }),
                 Ok(None) => {}
-                Err(why) => return Ok(Lookup::Failed(why)),
+                Err(why) => return Ok(Lookup::Failed(lookup_error(table, key, &why).into())),
             }
         }
         Ok(Lookup::NotFound)

@@ -36,7 +36,7 @@ fn keys_come_in_their_order() {
     let (found, _) = with(Script::default().entry("hash:/m", "ann", "x"), find);
     assert_eq!(found, Lookup::Found { value: "x".into(), table: TableId(0), extension: Some("+x".into()) });
     let (found, _) = with(Script::default().failure("hash:/m", "ann", "down"), find);
-    assert_eq!(found, Lookup::Failed("down".into()));
+    assert_eq!(found, Lookup::Failed("down\nhash:/m lookup error for \"Ann\"".into()));
     let (found, _) = with(Script::default().entry("hash:/m", "ann", ""), find);
     assert_eq!(found, Lookup::Failed("virtual_alias_maps lookup of Ann returns an empty string result".into()));
 }

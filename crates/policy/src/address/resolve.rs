@@ -86,7 +86,7 @@ impl Routing {
             Ok(()) => {}
             Err(Failed(why)) => {
                 resolved.flags.failed = true;
-                resolved.warnings.push(why.to_string());
+                resolved.warnings.extend(why.lines().map(str::to_owned));
                 if resolved.recipient.is_empty() {
                     resolved.recipient = self.rewrite(address);
                 }

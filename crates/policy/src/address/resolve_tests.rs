@@ -112,7 +112,7 @@ fn failures_and_overlaps_are_told() {
     let values = [("transport_maps", "broken:down")];
     let resolved = route(&values, Script::default(), "", "x@one.example");
     assert!(resolved.flags.failed);
-    assert_eq!(resolved.warnings, ["down"]);
+    assert_eq!(resolved.warnings, ["down", "broken:down lookup error for \"x@one.example\""]);
     let values = [("virtual_alias_domains", "a.example"), ("relay_domains", "a.example")];
     let resolved = route(&values, Script::default(), "", "x@a.example");
     let line = "do not list domain a.example in BOTH virtual_alias_domains and relay_domains";

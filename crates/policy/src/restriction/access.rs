@@ -5,7 +5,7 @@ use super::{Arg, Argument, Input, Restriction, entry};
 use crate::action::{Entry, interpret};
 use crate::address::syntax::{fold, quoted, split_at_domain};
 use crate::context::Context;
-use crate::match_list::{lookup, parent};
+use crate::match_list::{lookup, lookup_error, parent};
 use crate::question::Suspend;
 use crate::step::{Guard, Step};
 use crate::subject::Subject;
@@ -77,10 +77,7 @@ pub(crate) fn access_value(context: &mut Context<'_, '_>, table: &Table, key: &s
         }
         Ok(value) => Ok(value.map(entry)),
         Err(why) => {
-            if !why.is_empty() {
-                context.warning(why.as_ref());
-            }
-            context.warning(format!("{}: table lookup problem", table.spec));
+            context.warning(lookup_error(table, key, &why));
             Ok(Some(entry(BROKEN_TABLE.into())))
         }
     }

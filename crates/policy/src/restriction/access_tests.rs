@@ -210,7 +210,7 @@ fn tables_that_fail_refuse_for_now() {
         log(&Bench::new(&values, script).rcpt()),
         [
             "warning: hash:/t is unavailable",
-            "warning: hash:/t: table lookup problem",
+            "warning: hash:/t lookup error for \"a@example.org\"",
             "reject: 451 4.3.5 <a@example.org>: Sender address rejected: Server configuration error",
         ]
     );

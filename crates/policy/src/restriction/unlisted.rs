@@ -306,7 +306,11 @@ mod tests {
         let decision = Bench::new(VALUES, script).recipient("nobody@example.com").rcpt();
         assert_eq!(
             log(&decision),
-            ["warning: hash:/local is broken", "reject: 451 4.3.0 <nobody@example.com>: Temporary lookup failure"]
+            [
+                "warning: hash:/local is broken",
+                "warning: hash:/local lookup error for \"nobody@example.com\"",
+                "reject: 451 4.3.0 <nobody@example.com>: Temporary lookup failure",
+            ]
         );
     }
 }

@@ -34,12 +34,9 @@ impl<'a> Values<'a> {
         Self { whole, address: whole.rsplit_once('@') }
     }
 
-    /// Is it an address with a local part and one of these domains?
-    pub(super) fn is_user_in(&self, domains: &[String]) -> bool {
-        self.address.is_some_and(|(user, domain)| {
-            let folded = crate::fold::fold(domain);
-            !user.is_empty() && !domain.is_empty() && domains.iter().any(|listed| *listed == folded)
-        })
+    /// The domain of an address with a local part.
+    pub(super) fn domain_of_user(&self) -> Option<&'a str> {
+        self.address.filter(|(user, domain)| !user.is_empty() && !domain.is_empty()).map(|(_, domain)| domain)
     }
 
     /// A piece of it; `None` when it has none, which suppresses the query or the result.

@@ -56,7 +56,7 @@ struct Memcache {
 impl Table for Memcache {
     fn get(&self, key: &str) -> Result<Option<Arc<str>>, LookupError> {
         // What can't be a key for the server is in neither.
-        let Some(name) = self.key.text(key, str::to_owned).filter(|name| is_key(name)) else { return Ok(None) };
+        let Some(name) = self.key.text(key, str::to_owned)?.filter(|name| is_key(name)) else { return Ok(None) };
         let found = self.ask(|stream, deadline| self.fetch(stream, &name, deadline));
         match (found, &self.backup) {
             (Ok(Some(bytes)), _) => value(&self.spec, key, &bytes).map(Some),
@@ -165,6 +165,7 @@ pub(super) fn open(spec: &TableSpec<'_>, options: &OpenOptions, depth: usize) ->
     warnings.extend(attributes.unknown(&[ATTRIBUTES]));
     match build(spec, options, &attributes, &mut warnings) {
         Ok(mut table) => {
+            files.extend_from_slice(table.key.files());
             if let Some(backup) = attributes.text("backup") {
                 table.backup = Some(open_backup(&backup, options, depth, &mut files, &mut warnings)?);
             }

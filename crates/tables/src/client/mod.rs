@@ -5,6 +5,7 @@
 // Some of what these offer is of use to types only that are features.
 #[cfg_attr(not(all(feature = "ldap", feature = "mysql", feature = "pgsql")), allow(dead_code))]
 mod attributes;
+mod domains;
 #[cfg_attr(not(all(feature = "ldap", feature = "mysql", feature = "pgsql")), allow(dead_code))]
 #[cfg(feature = "client-tls")]
 mod exchange;

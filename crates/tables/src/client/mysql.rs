@@ -180,7 +180,10 @@ pub(super) fn open(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened
     let tls = tls_files(&attributes, options);
     files.extend(tls.watched());
     match build(spec, options, &attributes, &tls, &mut warnings) {
-        Ok(table) => Ok(Opened { table: Arc::new(table), warnings, files }),
+        Ok(table) => {
+            files.extend_from_slice(table.query.files());
+            Ok(Opened { table: Arc::new(table), warnings, files })
+        }
         Err(diagnostic) => Err(OpenFailure { diagnostics: vec![diagnostic], files }),
     }
 }
@@ -336,7 +339,7 @@ mod tests {
             ("dbname=d\nquery=x\ntls_ciphers=ALL", "unsupported: tls_ciphers = ALL"),
             ("dbname=d\nquery=x\ntls_CAfile=/none\ntls_verify_cert=yes", "open /none: No such file or directory"),
             ("dbname=d\nquery=x\nhosts=postgresql://h/d", "bad server in hosts: postgresql:// is for pgsql tables"),
-            ("dbname=d\nquery=x\nidle_interval=soon", "bad numerical value: idle_interval = soon"),
+            ("dbname=d\nquery=x\nidle_interval=soon", "bad numerical configuration: idle_interval = soon"),
         ] {
             std::fs::write(dir.path().join("t.cf"), text).unwrap();
             let errors = open("mysql:./t.cf", &OpenOptions::new(dir.path())).err().expect("refused");

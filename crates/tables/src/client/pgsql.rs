@@ -143,6 +143,7 @@ pub(super) fn open(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened
     match build(spec, options, &attributes, &mut warnings) {
         Ok((table, more)) => {
             files.extend(more);
+            files.extend_from_slice(table.query.files());
             Ok(Opened { table: Arc::new(table), warnings, files })
         }
         Err(diagnostic) => Err(OpenFailure { diagnostics: vec![diagnostic], files }),

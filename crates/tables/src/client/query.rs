@@ -1,10 +1,12 @@
 //! What all tables that run a query share: `query`, `domain`, `result_format` and `expansion_limit`.
 
 use super::attributes::Attributes;
+use super::domains::Domains;
 use super::expansion::{Template, Values};
 use crate::fold::fold_if;
 use crate::open::OpenOptions;
 use crate::spec::TableSpec;
+use crate::watch::WatchedFile;
 use crate::{Log, LookupError};
 use config::Diagnostic;
 use std::sync::Arc;
@@ -16,8 +18,8 @@ const RESULT_LIMIT: usize = 1 << 20;
 pub(super) struct Query {
     query: Template,
     result_format: Template,
-    /// `domain`: only keys in these domains are asked; empty means all.
-    domains: Vec<String>,
+    /// Only keys in these are asked.
+    domains: Domains,
     expansion_limit: usize,
     fold: bool,
     /// As in `dict_mysql_lookup`, before the texts of errors.
@@ -42,7 +44,7 @@ impl Query {
         Ok(Self {
             query: template(attributes, query)?,
             result_format: template(attributes, &result_format)?,
-            domains: domains(attributes, spec.name, warnings),
+            domains: Domains::read(attributes, options, warnings)?,
             expansion_limit: attributes.number("expansion_limit", 0)?,
             fold: options.fold,
             kind: spec.kind.into(),
@@ -53,18 +55,28 @@ impl Query {
     }
 
     /// The query for a key, its parts quoted; `None`: nothing is asked and nothing found.
-    pub(super) fn text(&self, key: &str, quote: impl Fn(&str) -> String) -> Option<String> {
+    pub(super) fn text(&self, key: &str, quote: impl Fn(&str) -> String) -> Result<Option<String>, LookupError> {
         self.expand(&self.query, key, quote)
     }
 
     /// The same with another template.
-    pub(super) fn expand(&self, template: &Template, key: &str, quote: impl Fn(&str) -> String) -> Option<String> {
+    pub(super) fn expand(
+        &self,
+        template: &Template,
+        key: &str,
+        quote: impl Fn(&str) -> String,
+    ) -> Result<Option<String>, LookupError> {
         let key = fold_if(self.fold, key);
         let values = Values::of(&key);
-        if !self.domains.is_empty() && !values.is_user_in(&self.domains) {
-            return None;
+        if !self.domains.have(values.domain_of_user())? {
+            return Ok(None);
         }
-        template.expand(&values, &values, quote).filter(|query| !query.contains('\0'))
+        Ok(template.expand(&values, &values, quote).filter(|query| !query.contains('\0')))
+    }
+
+    /// Files besides that of its attributes whose change means that the table is opened again.
+    pub(super) fn files(&self) -> &[WatchedFile] {
+        self.domains.files()
     }
 
     /// Does it depend on the key?
@@ -156,23 +168,4 @@ pub(super) fn sql(attributes: &Attributes) -> Result<String, Diagnostic> {
     let (table, field, key) = (get("table")?, get("select_field")?, get("where_field")?);
     let more = attributes.get("additional_conditions").unwrap_or_default();
     Ok(format!("SELECT {field} FROM {table} WHERE {key}='%s' {more}"))
-}
-
-/// `domain`, as far as it names domains.
-fn domains(attributes: &Attributes, name: &str, warnings: &mut Vec<Diagnostic>) -> Vec<String> {
-    let list = attributes.get("domain").unwrap_or_default();
-    let mut domains = Vec::new();
-    for member in crate::spec::members(&list) {
-        if member.contains(['/', ':', '!']) {
-            let text = format!("{name}: domain = {member}: only plain domain names are supported -- ignoring this one");
-            warnings.push(Diagnostic::warning("table-attribute", text).help("list the domains one by one"));
-        } else {
-            domains.push(crate::fold::fold(member).into_owned());
-        }
-    }
-    // A list of which nothing is left must not turn into "all domains".
-    if domains.is_empty() && !list.trim().is_empty() {
-        domains.push(String::new());
-    }
-    domains
 }

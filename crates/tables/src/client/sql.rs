@@ -77,12 +77,13 @@ pub(super) struct Sql<S: Session> {
 
 impl<S: Session> Table for Sql<S> {
     fn get(&self, key: &str) -> Result<Option<Arc<str>>, LookupError> {
-        if self.query.text(key, str::to_owned).is_none() {
+        if self.query.text(key, str::to_owned)?.is_none() {
             return Ok(None);
         }
         let rows = self.pool.ask(|session, deadline| match self.query.text(key, |text| session.quote(text)) {
-            Some(query) => session.rows(&query, deadline),
-            None => Ok(Rows::default()),
+            Ok(Some(query)) => session.rows(&query, deadline),
+            Ok(None) => Ok(Rows::default()),
+            Err(error) => Err(Failure::Refused(error.to_string())),
         });
         let rows = rows.map_err(LookupError::new)?;
         let mut results = self.query.results(key);
@@ -146,10 +147,7 @@ pub(super) fn pool<S: Session>(
     attributes: &Attributes,
     servers: Vec<Ranked<S::Server>>,
 ) -> Result<Pool<S>, Diagnostic> {
-    let seconds = |name: &str, default: u64| match attributes.number(name, default)? {
-        0 => Err(attributes.error(format!("invalid {name}: 0 < 1"), "write a number of seconds")),
-        seconds => Ok(Duration::from_secs(seconds)),
-    };
+    let seconds = |name: &str, default: u64| attributes.number_from(name, default, 1).map(Duration::from_secs);
     let limits = Limits {
         connections: CONNECTIONS,
         timeout: seconds("postern_timeout", 10)?,

@@ -19,7 +19,7 @@ struct Sqlite {
 
 impl Table for Sqlite {
     fn get(&self, key: &str) -> Result<Option<Arc<str>>, LookupError> {
-        let Some(query) = self.query.text(key, |text| text.replace('\'', "''")) else { return Ok(None) };
+        let Some(query) = self.query.text(key, |text| text.replace('\'', "''"))? else { return Ok(None) };
         let connection = self.connection.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         self.run(&connection, &query, key)
     }
@@ -44,19 +44,21 @@ impl Sqlite {
         let mut rows = statement.query([]).map_err(|error| failed("step", error))?;
         let mut results = self.query.results(key);
         while let Some(row) = rows.next().map_err(|error| failed("step", error))? {
-            results.add(&text_of(row.get_ref(0).map_err(|error| failed("step", error))?))?;
+            if let Some(value) = text_of(row.get_ref(0).map_err(|error| failed("step", error))?) {
+                results.add(&value)?;
+            }
         }
         Ok(results.finish())
     }
 }
 
-/// A column as SQLite would print it.
-fn text_of(value: ValueRef<'_>) -> String {
+/// A column as SQLite would print it; `None` for NULL.
+fn text_of(value: ValueRef<'_>) -> Option<String> {
     match value {
-        ValueRef::Null => String::new(),
-        ValueRef::Integer(number) => number.to_string(),
-        ValueRef::Real(number) => format!("{number:?}"),
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        ValueRef::Null => None,
+        ValueRef::Integer(number) => Some(number.to_string()),
+        ValueRef::Real(number) => Some(format!("{number:?}")),
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
     }
 }
 
@@ -66,7 +68,10 @@ pub(super) fn open(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened
     let dbpath = attributes.text("dbpath");
     files.extend(dbpath.as_ref().map(|path| WatchedFile::now(options.path(path))));
     match build(spec, options, &attributes, dbpath, &mut warnings) {
-        Ok(table) => Ok(Opened { table: Arc::new(table), warnings, files }),
+        Ok(table) => {
+            files.extend_from_slice(table.query.files());
+            Ok(Opened { table: Arc::new(table), warnings, files })
+        }
         Err(diagnostic) => Err(OpenFailure { diagnostics: vec![diagnostic], files }),
     }
 }

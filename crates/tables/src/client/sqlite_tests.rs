@@ -50,7 +50,7 @@ const CASES: [Case; 29] = [
     ("query=select v from a where k='%s'\nexpansion_limit=1", "two", Err("Expansion limit exceeded for key 'two'")),
     ("query=select v from a where k='%s'\ndomain=D.com, x.y", "u@D.com", Ok(Some("x"))),
     ("query=select v from a where k='%s'\ndomain=d.com, x.y", "k1", Ok(None)),
-    ("query=select v from a where k='%s'\ndomain=hash:/x", "k1", Ok(None)),
+    ("query=select v from a where k='%s'\ndomain=inline:{d.com=x}", "u@d.com", Ok(Some("x"))),
     ("table=a\nselect_field=v\nwhere_field=k\nadditional_conditions= and v<>'a'", "two", Ok(Some("b"))),
     (
         "query=select v\n  from a # no comment here\n  where k='%s'",

@@ -84,8 +84,8 @@ struct Directory {
 
 impl Table for Directory {
     fn get(&self, key: &str) -> Result<Option<Arc<str>>, LookupError> {
-        let Some(base) = self.query.expand(&self.search_base, key, quote_name) else { return Ok(None) };
-        let Some(filter) = self.query.text(key, quote_filter) else { return Ok(None) };
+        let Some(base) = self.query.expand(&self.search_base, key, quote_name)? else { return Ok(None) };
+        let Some(filter) = self.query.text(key, quote_filter)? else { return Ok(None) };
         let found = self.pool.ask(|session, deadline| self.find(session, deadline, key, (&base, &filter)));
         found.map_err(LookupError::new)
     }
@@ -132,7 +132,10 @@ pub(super) fn open(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened
     let tls = tls_files(&attributes, options);
     files.extend(tls.watched());
     match build(spec, options, &attributes, &tls, &mut warnings) {
-        Ok(table) => Ok(Opened { table: Arc::new(table), warnings, files }),
+        Ok(table) => {
+            files.extend_from_slice(table.query.files());
+            Ok(Opened { table: Arc::new(table), warnings, files })
+        }
         Err(diagnostic) => Err(OpenFailure { diagnostics: vec![diagnostic], files }),
     }
 }
@@ -165,10 +168,7 @@ fn build(
         other => return Err(attributes.error(format!("bad scope: {other}"), "write sub, one or base")),
     };
     let expansion_limit: usize = attributes.number("expansion_limit", 0)?;
-    let recursion_limit = match attributes.number("recursion_limit", 1000)? {
-        0 => return Err(attributes.error("invalid recursion_limit: 0 < 1", "write a number above 0")),
-        limit => limit,
-    };
+    let recursion_limit = attributes.number_from("recursion_limit", 1000, 1)?;
     let size_limit: usize = attributes.number("size_limit", expansion_limit)?;
     Ok(Directory {
         search_base: query::template(attributes, &base)?,
@@ -249,10 +249,7 @@ fn pool(
             warnings.push(attributes.warning(format!("ignoring {name}"), "remove the line: it has no effect"));
         }
     }
-    let timeout = match attributes.number("timeout", 10)? {
-        0 => return Err(attributes.error("invalid timeout: 0 < 1", "write a number of seconds")),
-        seconds => Duration::from_secs(seconds),
-    };
+    let timeout = Duration::from_secs(attributes.number_from("timeout", 10, 1)?);
     let bind = bind(attributes)?;
     let size_limit = i32::try_from(size_limit).unwrap_or(i32::MAX);
     let server =

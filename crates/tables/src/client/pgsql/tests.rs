@@ -26,7 +26,7 @@ fn what_cannot_be_honoured_is_refused() {
         ("dbname=d", "bad string length 0 < 1: table ="),
         ("dbname=d\nquery=x\nencoding=LATIN1", "unsupported encoding: LATIN1"),
         ("dbname=d\nquery=x\nhosts=h:port", "bad server in hosts: h:port"),
-        ("dbname=d\nquery=x\nretry_interval=0", "invalid retry_interval: 0 < 1"),
+        ("dbname=d\nquery=x\nretry_interval=0", "invalid retry_interval parameter value 0 < 1"),
         (
             "query=x\nhosts=postgresql://u:secret@h/d?sslmode=maybe",
             "bad server in hosts: postgresql://u@h/d: unknown sslmode maybe",
