@@ -54,7 +54,7 @@ struct Redis {
 
 impl Table for Redis {
     fn get(&self, key: &str) -> Result<Option<Arc<str>>, LookupError> {
-        let Some(name) = self.query.text(key, str::to_owned).filter(|name| !name.is_empty()) else { return Ok(None) };
+        let Some(name) = self.query.text(key, str::to_owned)?.filter(|name| !name.is_empty()) else { return Ok(None) };
         let words: Vec<&str> = self.command.iter().map(String::as_str).chain([name.as_str()]).collect();
         let request = request(&words);
         let found = self.pool.ask(|session, deadline| session.command(&request, deadline));
@@ -141,10 +141,13 @@ fn request(words: &[&str]) -> Vec<u8> {
 
 /// Open a table from its file of attributes, or from `NAME_host` and so on in main.cf.
 pub(super) fn open(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened, OpenFailure> {
-    let Read { attributes, files, mut warnings } = Attributes::read(spec, options)?;
+    let Read { attributes, mut files, mut warnings } = Attributes::read(spec, options)?;
     warnings.extend(attributes.unknown(&[ATTRIBUTES]));
     match build(spec, options, &attributes, &mut warnings) {
-        Ok(table) => Ok(Opened { table: Arc::new(table), warnings, files }),
+        Ok(table) => {
+            files.extend_from_slice(table.query.files());
+            Ok(Opened { table: Arc::new(table), warnings, files })
+        }
         Err(diagnostic) => Err(OpenFailure { diagnostics: vec![diagnostic], files }),
     }
 }
