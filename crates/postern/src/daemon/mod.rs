@@ -4,6 +4,7 @@ mod delivery;
 mod host;
 pub mod listen;
 pub mod privileges;
+mod reading;
 pub mod server;
 mod session_config;
 pub mod site;

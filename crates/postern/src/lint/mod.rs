@@ -14,8 +14,9 @@ mod texts;
 pub use report::{Counts, Report};
 pub use snippet::{Snippets, print};
 
-use crate::daemon::site::{self, Reading, Site, Source};
-use config::{Diagnostic, Severity};
+use crate::daemon::site::{self, Reading, ServiceSettings, Site, Source};
+use config::{Diagnostic, Parameters, ServiceType, Severity};
+use policy::{Plan, TableRegistry};
 use std::collections::{HashMap, HashSet};
 use texts::Texts;
 
@@ -28,9 +29,8 @@ pub fn load(source: &Source) -> (Option<Site>, Vec<Diagnostic>) {
 
 /// The configuration as far as it can be read, and all there is to say about it, in the order of the files.
 pub fn examine(source: &Source) -> (Reading, Vec<Diagnostic>) {
-    let mut reading = site::read(source);
-    let mut found = std::mem::take(&mut reading.problems);
-    reading.is_broken = found.iter().any(Diagnostic::is_error);
+    let reading = site::read(source);
+    let mut found = reading.problems.clone();
     if let Some(parameters) = &reading.parameters {
         found.extend(config::lint(parameters, &reading.master));
         found.extend(networks::lint(parameters, &networks::containers()));
@@ -39,6 +39,7 @@ pub fn examine(source: &Source) -> (Reading, Vec<Diagnostic>) {
         let texts = Texts::new(parameters);
         let services = reading.site.iter().flat_map(|site| &site.services);
         found.extend(services.flat_map(|service| service.plan.lint(&texts)));
+        found.extend(unserved(&reading, parameters, &texts));
     }
     fold(&mut found);
     let mut seen = HashSet::new();
@@ -52,6 +53,26 @@ pub fn examine(source: &Source) -> (Reading, Vec<Diagnostic>) {
     };
     found.sort_by_cached_key(rank);
     (reading, found)
+}
+
+/// Services that don't listen (behind postscreen, say) are judged all the same, but keep nobody from starting.
+fn unserved(reading: &Reading, parameters: &Parameters, texts: &Texts) -> Vec<Diagnostic> {
+    let is_served = |name: &str| reading.site.iter().any(|site| site.service(name).is_some());
+    let mut found = Vec::new();
+    for service in reading.master.effective().filter(|service| service.command == "smtpd") {
+        if service.kind == ServiceType::Inet && is_served(&service.name) {
+            continue;
+        }
+        let own = parameters.with_overrides(&service.parameter_overrides());
+        let (plan, problems) = Plan::compile(&ServiceSettings(&own), &mut TableRegistry::new());
+        let known = |problem: &Diagnostic| reading.problems.iter().any(|other| other.span == problem.span);
+        let problems = problems.into_iter().filter(|problem| problem.span.is_some() && !known(problem));
+        found.extend(
+            problems.map(|problem| Diagnostic { severity: problem.severity.min(Severity::Warning), ..problem }),
+        );
+        found.extend(plan.lint(texts));
+    }
+    found
 }
 
 /// So many settings without effect, for one reason, are told one by one.
