@@ -130,10 +130,10 @@ fn write_header(out: &mut String, facts: &ReceivedFacts<'_>) -> fmt::Result {
 }
 
 fn write_protocol(out: &mut String, facts: &ReceivedFacts<'_>) -> fmt::Result {
-    if facts.smtputf8 {
-        return out.write_str("UTF8SMTP");
+    out.push_str(if facts.smtputf8 { "UTF8SMTP" } else { facts.protocol });
+    if facts.protocol != "ESMTP" {
+        return Ok(());
     }
-    out.push_str(facts.protocol);
     if facts.encrypted {
         out.push('S');
     }
@@ -251,7 +251,7 @@ mod tests {
             (
                 ReceivedFacts { smtputf8: true, encrypted: true, queue_id: None, recipient: None, ..plain.clone() },
                 "Received: from c.example (client.example.net [192.0.2.10])\n\tby mail.example.com (Postfix) with \
-                 UTF8SMTP;\n\tDATE\n",
+                 UTF8SMTPS;\n\tDATE\n",
             ),
             (
                 ReceivedFacts { hide_client_session: true, sasl_username: Some("user"), ..plain.clone() },

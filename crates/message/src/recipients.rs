@@ -69,8 +69,8 @@ pub struct Expansion {
     pub log: Vec<LogLine>,
     /// The reply at end of data, when the envelope can't be queued.
     pub refusal: Option<String>,
-    /// What was seen already: original and final address.
-    seen: HashSet<(String, String)>,
+    /// What was seen already: original and final address, NOTIFY and ORCPT.
+    seen: HashSet<(String, String, Notify, String)>,
 }
 
 /// Map and expand the envelope, before the content is looked at.
@@ -130,7 +130,7 @@ impl Expansion {
     }
 
     fn add(&mut self, limit: usize, address: String, orig_to: &str, notify: Notify, orcpt: &str) {
-        let key = (orig_to.to_lowercase(), address.to_lowercase());
+        let key = (orig_to.to_lowercase(), address.to_lowercase(), notify, orcpt.to_owned());
         if self.seen.contains(&key) {
             return;
         }
@@ -175,6 +175,12 @@ impl Work<'_> {
         }
         let given = std::mem::take(&mut self.to.sender);
         self.to.sender = self.standard(&given, Role::EnvelopeSender);
+        // replies to what autoresponders and other mailers call the mailer daemon go nowhere
+        if self.to.sender.split_once('@').is_some_and(|(local, domain)| {
+            local.eq_ignore_ascii_case("MAILER-DAEMON") && domain.eq_ignore_ascii_case(&self.rules.myorigin)
+        }) {
+            self.to.sender.clear();
+        }
         let sender = self.to.sender.clone();
         self.automatic_bcc(&self.rules.sender_bcc_maps, &sender);
     }

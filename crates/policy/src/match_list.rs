@@ -79,7 +79,9 @@ pub enum Matched {
 
 /// Does `parent_domain_matches_subdomains` name this list?
 pub(crate) fn parent_style(settings: &dyn Settings, name: &str) -> bool {
-    settings.elements("parent_domain_matches_subdomains").iter().any(|word| word.eq_ignore_ascii_case(name))
+    let elements = settings.elements("parent_domain_matches_subdomains");
+    let first = elements.iter().find(|word| word.trim_start_matches('!').eq_ignore_ascii_case(name));
+    first.is_some_and(|word| word.chars().take_while(|c| *c == '!').count() % 2 == 0)
 }
 
 impl MatchList {

@@ -52,15 +52,13 @@ const ENDS: &[&str] = &["permit", "reject", "defer", "reject_unauth_pipelining",
 const SERVICE: &str = "inet:127.0.0.1:10040";
 const DEAD_SERVICE: &str = "inet:127.0.0.1:10041";
 
-fn word(dice: &mut Dice, argument: Argument) -> String {
-    let all = restrictions_with(argument);
+/// A restriction with an argument of one of these kinds.
+fn word(dice: &mut Dice, arguments: &[Argument]) -> (String, Argument) {
+    let all: Vec<_> = arguments.iter().flat_map(|a| restrictions_with(*a).into_iter().map(|name| (name, *a))).collect();
     loop {
-        let name = dice.pick(&all);
+        let (name, argument) = all[dice.below(all.len())];
         if !ENDS.contains(&name) || dice.percent(40) {
-            return match dice.below(40) {
-                0 => name.to_ascii_uppercase(),
-                _ => name.to_owned(),
-            };
+            return (name.to_owned(), argument);
         }
     }
 }
@@ -81,25 +79,29 @@ fn service(dice: &mut Dice) -> String {
 
 /// One restriction with its argument, for this list.
 fn restriction(dice: &mut Dice, draft: &mut Draft, place: &str) -> String {
-    match dice.below(100) {
-        0..45 => word(dice, Argument::None),
-        45..75 => {
-            let name = word(dice, Argument::Table);
-            let table = table(dice, draft, &name.to_ascii_lowercase());
-            match dice.below(30) {
-                0 => format!("{name} {{ {table} }}").replace("{ {", "{{").replace("} }", "}}"),
-                _ => format!("{name} {table}"),
-            }
-        }
-        75..89 => {
-            let name = word(dice, Argument::Domain);
-            format!("{name} {}", domain_list(dice, &name))
-        }
-        89..93 => format!("{} {}", word(dice, Argument::PolicyService), service(dice)),
-        93..94 => format!("{} 0", word(dice, Argument::Seconds)),
-        94..97 => dice.pick(&["sub1", "sub2"]).to_owned(),
-        _ if matches!(place, "data" | "end_of_data") => word(dice, Argument::None),
-        _ => table(dice, draft, place),
+    use Argument::{CertificateTable, Domain, PolicyService, Seconds, Table};
+    let arguments: &[Argument] = match dice.below(100) {
+        0..45 => &[Argument::None],
+        45..75 => &[Table, CertificateTable],
+        75..89 => &[Domain],
+        89..93 => &[PolicyService],
+        93..94 => &[Seconds],
+        94..97 => return dice.pick(&["sub1", "sub2"]).to_owned(),
+        _ if matches!(place, "data" | "end_of_data") => &[Argument::None],
+        _ => return table(dice, draft, place),
+    };
+    let (name, argument) = word(dice, arguments);
+    match argument {
+        Argument::None => name,
+        Table => format!("{name} {}", table(dice, draft, &name.to_ascii_lowercase())),
+        CertificateTable => match (dice.percent(50), table(dice, draft, "check_ccert_access")) {
+            (true, table) => format!("{name} {{ {table}, {{ search_order = cert_fingerprint }} }}"),
+            (false, table) => format!("{name} {table}"),
+        },
+        Domain => format!("{name} {}", domain_list(dice, &name)),
+        PolicyService => format!("{name} {}", service(dice)),
+        Seconds => format!("{name} 0"),
+        Argument::Restriction => format!("{name} reject"),
     }
 }
 
@@ -122,15 +124,14 @@ fn joined(dice: &mut Dice, list: &[String]) -> String {
 pub fn add(dice: &mut Dice, draft: &mut Draft, shape: Shape) {
     let mut classes = vec!["sub1".to_owned(), "sub2".to_owned()];
     for (name, other) in [("sub1", "sub2"), ("sub2", "permit_mynetworks")] {
-        // a class that leads to itself is an error that hides much
-        let recursion = dice.percent(3);
-        let without = |r: &String| recursion || !(r.contains(name) || name == "sub2" && r.contains("sub1"));
+        // a class that leads to itself is an error that hides the rest, and can end Postfix's process
+        let without = |r: &String| !r.contains(name) && !(name == "sub2" && r.contains("sub1"));
         let mut elements: Vec<String> = list(dice, draft, "recipient", 2).into_iter().filter(without).collect();
         if elements.is_empty() || dice.percent(15) {
             elements.push(other.to_owned());
         }
         let text = joined(dice, &elements);
-        draft.set(name, if recursion { text } else { text.replace("SUB1", "DUNNO") });
+        draft.set(name, text);
     }
     match shape {
         Shape::Dispatch => dispatch(dice, draft, &mut classes),
@@ -183,7 +184,7 @@ fn plain(dice: &mut Dice, draft: &mut Draft, shape: Shape) {
         }
         let most = if matches!(*place, "client" | "helo") { 2 } else { 4 };
         let mut elements = list(dice, draft, place, most);
-        if shape == Shape::Immediate || dice.percent(60) {
+        if shape == Shape::Immediate || matches!(*place, "relay" | "recipient") || dice.percent(60) {
             elements.retain(|e| !["permit", "reject", "defer"].contains(&e.to_ascii_lowercase().as_str()));
         }
         if elements.is_empty() {

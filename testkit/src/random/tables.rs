@@ -2,6 +2,7 @@
 
 use super::dice::Dice;
 use super::draft::Draft;
+use super::known;
 use super::words::{self, DOMAINS, HELOS};
 
 const CLIENT_KEYS: &[&str] = &[
@@ -264,9 +265,11 @@ pub fn table(dice: &mut Dice, draft: &mut Draft, restriction: &str) -> String {
 
 /// A `tcp:` or `socketmap:` table.
 fn server_table(dice: &mut Dice, draft: &mut Draft, restriction: &str) -> String {
+    let kinds: Vec<&str> = ["tcp", "socketmap"].into_iter().filter(|kind| !known::avoided(kind)).collect();
+    let Some(kind) = kinds.get(dice.below(kinds.len())) else { return inline(dice, draft, restriction) };
     let Some(name) = draft.table_name() else { return inline(dice, draft, restriction) };
     let port = 10050 + name.bytes().last().map_or(0, u16::from);
-    let socketmap = dice.percent(50);
+    let socketmap = *kind == "socketmap";
     let mut rules = String::new();
     for (key, value) in entries(dice, draft, restriction) {
         let reply = match dice.below(10) {

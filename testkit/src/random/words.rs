@@ -3,7 +3,7 @@
 use policy::{Argument, restrictions};
 
 use super::dice::Dice;
-use super::known::KNOWN;
+use super::known;
 
 /// Domains with all kinds of DNS records, and things that are hardly domains.
 pub const DOMAINS: &[&str] = &[
@@ -131,11 +131,9 @@ pub const LOCALS: &[&str] = &[
     "abuse+x+y",
     "+x",
     "user+",
-    "-dash",
     "owner-x",
     "x-request",
     "MAILER-DAEMON",
-    "double-bounce",
     "user%ok.example",
     "user%example.com",
     "ok.example!user",
@@ -168,7 +166,6 @@ pub const ACTIONS: &[&str] = &[
     "Reject mixed",
     "554 no",
     "450 4.1.2 later",
-    "550 5.7.1",
     "550",
     "450",
     "12345",
@@ -249,7 +246,7 @@ pub const ACTIONS: &[&str] = &[
 /// The names of restrictions with this kind of argument that both programs know, aliases too.
 pub fn restrictions_with(argument: Argument) -> Vec<&'static str> {
     restrictions()
-        .filter(|r| r.argument == argument && !KNOWN.iter().any(|k| k.avoids(r.name)))
+        .filter(|r| r.argument == argument && !known::avoided(r.name))
         .flat_map(|r| std::iter::once(r.name).chain(r.aliases.iter().copied()))
         .collect()
 }
@@ -258,12 +255,14 @@ pub fn restrictions_with(argument: Argument) -> Vec<&'static str> {
 pub fn address(dice: &mut Dice) -> String {
     let local = dice.pick(LOCALS);
     let domain = dice.pick(DOMAINS);
+    // the colon of an IPv6 address would end a source route
+    let domain = if local == "\"\"" && domain.starts_with('[') { "ok.example" } else { domain };
     match dice.below(100) {
         0 => format!("@relay.example:{local}@{domain}"),
         1 => format!("@a.example,@b.example:{local}@{domain}"),
         2 => local.to_owned(),
         3 => format!("{local}@"),
-        4 => format!("@{domain}"),
+        4 => "@ok.example".to_owned(),
         5 => format!("{local}@{domain}@example.com"),
         6 => format!("user@{domain} "),
         7..40 => format!("user@{domain}"),

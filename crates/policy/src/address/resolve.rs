@@ -151,7 +151,7 @@ impl Routing {
                     text.push_str(&self.myhostname);
                     continue;
                 }
-                let ours = if domain.is_empty() { Matched::No } else { self.is_local_domain(domain, ask)? };
+                let ours = if domain.is_empty() { Matched::Yes } else { self.is_local_domain(domain, ask)? };
                 match ours {
                     Matched::Failed(why) => return Ok(Err(Failed(why))),
                     Matched::No => {
@@ -160,7 +160,7 @@ impl Routing {
                         return Ok(Ok(Stripped { local: text, remote, here }));
                     }
                     Matched::Yes => {
-                        here = Some(domain.to_owned()).filter(|domain| !domain.is_empty());
+                        here = Some(domain.to_owned());
                         text.truncate(at);
                     }
                 }
@@ -172,7 +172,10 @@ impl Routing {
                 None => break,
             }
         }
-        Ok(Ok(Stripped { local: text, remote: None, here }))
+        // `user@` is an error; `user@domain@` is what it says without the last `@`
+        let empty = here.as_deref() == Some("");
+        let remote = empty.then(String::new);
+        Ok(Ok(Stripped { local: text, remote, here: here.filter(|_| !empty) }))
     }
 
     /// The address a local part stands for, if it has routing operators we honour.
@@ -212,10 +215,11 @@ impl Routing {
             };
         }
         if listed!(self.virtual_alias_domains) {
-            if listed!(self.virtual_mailbox_domains) {
+            // what can't be looked up only for the warning is no failure
+            if self.virtual_mailbox_domains.matches(domain, ask)? == Matched::Yes {
                 resolved.warnings.push(overlap(domain, "virtual_alias_domains", "virtual_mailbox_domains"));
             }
-            if listed!(self.relay_domains) {
+            if self.relay_domains.matches(domain, ask)? == Matched::Yes {
                 resolved.warnings.push(overlap(domain, "virtual_alias_domains", "relay_domains"));
             }
             resolved.class = AddressClass::VirtualAlias;
@@ -223,7 +227,7 @@ impl Routing {
             let table = if self.show_table_name { " in virtual alias table" } else { "" };
             resolved.nexthop = format!("5.1.1 User unknown{table}");
         } else if listed!(self.virtual_mailbox_domains) {
-            if listed!(self.relay_domains) {
+            if self.relay_domains.matches(domain, ask)? == Matched::Yes {
                 resolved.warnings.push(overlap(domain, "virtual_mailbox_domains", "relay_domains"));
             }
             resolved.class = AddressClass::VirtualMailbox;

@@ -44,11 +44,14 @@ fn every_address_has_a_class_and_a_way() {
 #[test]
 fn odd_addresses_are_flagged() {
     for (address, routed, error) in [
+        ("user@faß.example", false, false),
+        ("user@пример.example", false, false),
         ("u%far.example@near.example", true, false),
         ("far.example!u@near.example", true, false),
         ("u@far.example@near.example", true, false),
         ("u@near.example", false, false),
         ("u@", false, true),
+        ("u@near.example@", false, false),
         ("u@.example", false, true),
         ("u@-bad-.example", false, true),
         ("u@[example]", false, true),

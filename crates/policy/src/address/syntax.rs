@@ -4,7 +4,9 @@ pub(crate) use smtp::address::{quote_local as quoted, split_domain as split_at_d
 
 use smtp::address::valid_hostname;
 use std::borrow::Cow;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use unicase::UniCase;
 
 /// The domain of an address in internal form.
 pub(crate) fn domain_of(address: &str) -> Option<&str> {
@@ -87,7 +89,7 @@ pub(crate) fn mail_literal(text: &str) -> Option<IpAddr> {
     }
 }
 
-/// Lower case, by Unicode's rules where that is needed.
+/// Case folded, by Unicode's rules where that is needed.
 pub(crate) fn fold(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         if text.bytes().any(|b| b.is_ascii_uppercase()) {
@@ -95,7 +97,7 @@ pub(crate) fn fold(text: &str) -> Cow<'_, str> {
         }
         return Cow::Borrowed(text);
     }
-    Cow::Owned(text.to_lowercase())
+    Cow::Owned(UniCase::unicode(text).to_folded_case())
 }
 
 #[cfg(test)]
@@ -127,6 +129,7 @@ mod tests {
 
     #[test]
     fn host_names_are_judged() {
+        assert_eq!(ascii_name("fa\u{df}.example").as_deref(), Some("xn--fa-hia.example"));
         for name in ["a", "a.b", "a_b.example", "1.example", "xn--a.example", "a-b.c"] {
             assert!(is_hostname(name), "{name}");
         }

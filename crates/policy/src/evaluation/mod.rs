@@ -335,7 +335,9 @@ impl Evaluation {
         state: &mut PolicyState,
         ask: &mut Ask<'_>,
     ) -> Result<(), Suspend> {
-        let both = self.defer_if_permit.is_some() && self.defer_if_reject.is_some();
+        // looked at after an element: the first of a list has its say
+        let started = self.frames.iter().any(|frame| frame.index > 0);
+        let both = started && self.defer_if_permit.is_some() && self.defer_if_reject.is_some();
         if state.discard || both {
             self.leave_list(state);
             return Ok(());
@@ -389,9 +391,12 @@ impl Evaluation {
             asked: asked..ask.ledger.journal().len(),
             outcome: Outcome::Dunno,
         };
+        // said after a rejection is logged, but before anybody hears of a permit
+        let (before, after) = if matches!(step, Step::Permit(_)) { (ignored, None) } else { (None, ignored) };
+        self.decision.log.extend(before);
         let outcome = self.apply(step, plan, state);
         self.decision.trace.steps.push(TraceStep { outcome, ..step_of });
-        self.decision.log.extend(ignored);
+        self.decision.log.extend(after);
         Ok(())
     }
 

@@ -69,7 +69,8 @@ fn permit_mynetworks(context: &mut Context<'_, '_>, _: &Arg) -> Result<Step, Sus
         Matched::No => Ok(Step::Dunno),
         Matched::Failed(why) => {
             context.warning(why.as_ref());
-            let name = context.client_text()?;
+            // not the client's: the subject of the list
+            let name = context.subject_name(context.subject)?;
             Ok(Step::Abort(Refusal::lookup_failure(&name)))
         }
     }
@@ -158,6 +159,9 @@ mod tests {
                 "reject: 451 4.3.0 <client.example.net[192.0.2.10]>: Temporary lookup failure"
             ]
         );
+        let script = Script::default().failure("hash:/networks", "192.0.2.10", "networks: cannot read");
+        let values = [values[0], ("smtpd_relay_restrictions", "permit_mynetworks, reject")];
+        assert_eq!(Bench::new(&values, script).reply(), "451 4.3.0 <u@example.com>: Temporary lookup failure");
     }
 
     #[test]

@@ -215,7 +215,10 @@ fn query(
         return Ok(None);
     }
     let (local, domain) = split_at_domain(&value);
-    let Some(domain) = ascii_name(domain.unwrap_or(local)) else { return Ok(None) };
+    let domain = domain.unwrap_or(local);
+    // log lines show the name as it was written
+    let ascii = if domain.is_ascii() { Some(domain.into()) } else { ascii_name(domain) };
+    let Some(domain) = ascii else { return Ok(None) };
     let numeric = domain.rsplit('.').next().is_some_and(|label| label.bytes().all(|b| b.is_ascii_digit()));
     if numeric || !is_hostname(&domain) {
         return Ok(None);
@@ -252,7 +255,9 @@ fn is_listed(context: &mut Context<'_, '_>, list: &Dnsbl, query: &str) -> Result
         DnsStatus::Ok => Ok(Some(list.matches(&answer))),
         DnsStatus::NotFound | DnsStatus::NullMx => Ok(Some(false)),
         _ => {
-            let text = format!("{query}: RBL lookup error: {}", answer.reason);
+            // questions are asked in lower case
+            let reason = answer.reason.replace(&query.to_ascii_lowercase(), query);
+            let text = format!("{query}: RBL lookup error: {reason}");
             context.log.push(LogEntry::WarningOnce(text));
             Ok(None)
         }

@@ -88,6 +88,10 @@ fn reject_unknown(context: &mut Context<'_, '_>, _: &Arg) -> Result<Step, Suspen
         Ok(helo) => helo,
         Err(step) => return Ok(step),
     };
+    if !helo.is_ascii() {
+        // not looked up as A-labels: Postfix does that for the domains of addresses only
+        return context.reject(Subject::Helo, context.plan.codes.unknown_hostname, (7, 1), "Host not found");
+    }
     let types = [RecordType::A, RecordType::Aaaa, RecordType::Mx];
     context.ahead(&types, helo);
     let mut best = context.dns(types[0], helo)?;

@@ -53,7 +53,9 @@ pub(super) fn address_of<'a>(context: &Context<'a, '_>, subject: Subject) -> Opt
 /// For whom transports are looked up when this address is resolved.
 pub(super) fn sender_for<'a>(context: &Context<'a, '_>, subject: Subject) -> &'a str {
     let facts = context.facts;
-    if subject == Subject::Sender { "" } else { facts.sender.as_deref().unwrap_or_default() }
+    // a sender is resolved as for mail from the recipient to it
+    let other = if subject == Subject::Sender { &facts.recipient } else { &facts.sender };
+    other.as_deref().unwrap_or_default()
 }
 
 fn reject_non_fqdn(context: &mut Context<'_, '_>, subject: Subject) -> Result<Step, Suspend> {

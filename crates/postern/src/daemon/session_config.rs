@@ -19,6 +19,9 @@ pub fn session_config(p: &Parameters) -> SessionConfig {
         disable_vrfy_command: p.bool("disable_vrfy_command"),
         strict_rfc821_envelopes: p.bool("strict_rfc821_envelopes"),
         allow_min_user: p.bool("allow_min_user"),
+        inet_ipv6: words("inet_protocols")
+            .iter()
+            .any(|word| ["all", "ipv6"].contains(&word.to_ascii_lowercase().as_str())),
         resolve_numeric_domain: p.bool("resolve_numeric_domain"),
         resolve_null_domain: p.bool("resolve_null_domain"),
         smtputf8_enable: p.bool("smtputf8_enable"),

@@ -122,7 +122,8 @@ impl Conversation {
                 self.client.settle().await;
             }
             let mut facts = self.facts();
-            facts.recipient = self.session.recipients().last().map(|r| r.address.clone());
+            // as in Postfix: the first that was accepted
+            facts.recipient = self.session.recipients().first().map(|r| r.address.clone());
             finished.add_footer(&template, &facts, self.client.display(), &service);
         }
         for line in finished.log {
@@ -179,7 +180,9 @@ impl Conversation {
                     name.reverse_status = PeerStatus::Ok;
                 }
                 Err(temporary) => {
-                    name = PeerName::unknown(status(temporary));
+                    // what the reverse name was, it stays
+                    name.name = "unknown".into();
+                    name.name_status = status(temporary);
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! MAIL FROM and RCPT TO arguments (RFC 5321 §4.1.2, RFC 822 where Postfix is lenient).
 
+use unicase::UniCase;
+
 use super::host::{valid_hostaddr, valid_hostname, valid_mailhost_literal};
 use super::split_domain;
 use super::token::{Token, scan};
@@ -16,6 +18,8 @@ pub struct PathRules {
     pub allow_empty: bool,
     /// Was SMTPUTF8 asked for, so that the domain may be non-ASCII?
     pub smtputf8: bool,
+    /// `smtputf8_enable`: are non-ASCII letters folded, so that the domain may become ASCII?
+    pub smtputf8_enable: bool,
     /// `allow_min_user`: may the address start with `-`?
     pub allow_min_user: bool,
     /// `resolve_numeric_domain`: is `user@1.2.3.4` taken as `user@[1.2.3.4]`?
@@ -136,7 +140,9 @@ fn check(address: String, rules: PathRules) -> Result<String, SyntaxError> {
             (_, Some("")) if rules.resolve_null_domain => true,
             (_, Some("")) => {
                 let inner = address.trim_end_matches('@');
-                matches!(split_domain(inner), (_, Some(domain)) if valid_domain(domain, rules))
+                // what stands before may be an address in another notation, which those who resolve it know
+                inner.contains(['%', '!'])
+                    || matches!(split_domain(inner), (_, Some(domain)) if valid_domain(domain, rules))
             }
             (_, Some(domain)) => valid_domain(domain, rules),
             (local, None) => !local.starts_with('[') || valid_domain(local, rules),
@@ -150,7 +156,9 @@ fn valid_domain(domain: &str, rules: PathRules) -> bool {
         return valid_mailhost_literal(domain);
     }
     let domain = domain.strip_suffix('.').unwrap_or(domain);
-    if !rules.smtputf8 && !domain.is_ascii() {
+    // the case is folded before anybody looks: a sharp s is ss
+    let folds = || rules.smtputf8_enable && UniCase::unicode(domain).to_folded_case().is_ascii();
+    if !rules.smtputf8 && !domain.is_ascii() && !folds() {
         return false;
     }
     valid_hostname(domain) || (rules.resolve_numeric_domain && valid_hostaddr(domain))
@@ -224,6 +232,7 @@ mod tests {
         ("<a%b.example@example.com>", "a%b.example@example.com"),
         ("user", "user"),
         ("<user@>", "!"),
+        ("<user%example.org@>", "user%example.org@"),
         ("<a@example.org.@>", "a@example.org.@"),
         ("<a@exa mple.org>", "!"),
         ("<a@\"example\".org>", "a@example.org"),

@@ -209,6 +209,8 @@ pub struct SessionConfig {
     pub strict_rfc821_envelopes: bool,
     /// May addresses start with `-`?
     pub allow_min_user: bool,
+    /// Is IPv6 among `inet_protocols`?
+    pub inet_ipv6: bool,
     /// Is `user@1.2.3.4` fine?
     pub resolve_numeric_domain: bool,
     /// Is `user@` an address of this system?
@@ -294,6 +296,7 @@ impl Default for SessionConfig {
             disable_vrfy_command: false,
             strict_rfc821_envelopes: false,
             allow_min_user: false,
+            inet_ipv6: true,
             resolve_numeric_domain: false,
             resolve_null_domain: false,
             smtputf8_enable: true,

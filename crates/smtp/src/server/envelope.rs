@@ -1,5 +1,6 @@
 //! MAIL, RCPT and VRFY.
 
+use super::config::EhloKeywords;
 use super::event::{Event, Moment, Rate};
 use super::identity::without_unicode;
 use super::line::{Printable, Word, Words};
@@ -40,6 +41,7 @@ impl ServerSession {
     /// The address of a MAIL, RCPT or VRFY argument, with the log's word about bad ones.
     fn path(&mut self, text: &str, rules: PathRules) -> Result<String, SyntaxError> {
         let rules = PathRules {
+            smtputf8_enable: self.config.smtputf8_enable,
             allow_min_user: self.config.allow_min_user,
             resolve_numeric_domain: self.config.resolve_numeric_domain,
             resolve_null_domain: self.config.resolve_null_domain,
@@ -95,7 +97,8 @@ impl ServerSession {
             Some(true) => return self.over_rate("much mail"),
             Some(false) => {}
         }
-        let smtputf8 = words.any(|word| word.text.eq_ignore_ascii_case("SMTPUTF8"));
+        let discarded = self.authorised.discard_ehlo_keywords.contains(EhloKeywords::SMTPUTF8);
+        let smtputf8 = !discarded && words.any(|word| word.text.eq_ignore_ascii_case("SMTPUTF8"));
         let rules = PathRules {
             strict_rfc821_envelopes: self.config.strict_rfc821_envelopes,
             allow_empty: true,

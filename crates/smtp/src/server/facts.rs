@@ -80,6 +80,8 @@ impl ServerSession {
         let late = matches!(self.stage, "DATA" | "BDAT" | "END-OF-MESSAGE");
         match self.transaction.recipients.as_slice() {
             [only] if late => Some(&only.address),
+            // HELO or ETRN within a transaction
+            [first, ..] if !late => Some(&first.address),
             _ => None,
         }
     }

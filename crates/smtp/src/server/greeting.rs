@@ -160,7 +160,7 @@ impl ServerSession {
         }
         let mut handover = Handover::default();
         for word in words {
-            if let Err(error) = handover.attribute(word) {
+            if let Err(error) = handover.attribute(word, self.config.inet_ipv6) {
                 return self.bad_attribute("XCLIENT", &error);
             }
         }

@@ -122,8 +122,8 @@ fn port(value: &str) -> Option<u16> {
 }
 
 impl Handover {
-    /// Enter one XCLIENT attribute.
-    pub(super) fn attribute(&mut self, word: Word<'_>) -> Result<(), AttributeError> {
+    /// Enter one XCLIENT attribute. Addresses are those of `inet_protocols`.
+    pub(super) fn attribute(&mut self, word: Word<'_>, inet_ipv6: bool) -> Result<(), AttributeError> {
         const NAMES: [&str; 9] =
             ["NAME", "REVERSE_NAME", "ADDR", "PORT", "DESTADDR", "DESTPORT", "HELO", "PROTO", "LOGIN"];
         let (name, raw, value) = attribute(word)?;
@@ -132,6 +132,7 @@ impl Handover {
         };
         let bad = || AttributeError::Syntax(name, raw.to_owned());
         let value = value.ok_or_else(bad)?;
+        let address = |value: &str| parse_mailhost_address(value).filter(|address| inet_ipv6 || address.is_ipv4());
         let identity = &mut self.identity;
         match name {
             "NAME" => {
@@ -141,10 +142,10 @@ impl Handover {
                 }
             }
             "REVERSE_NAME" => identity.reverse_name = Some(peer_name(&value).ok_or_else(bad)?),
-            "ADDR" => identity.address = Some(or_unavailable(&value, parse_mailhost_address).ok_or_else(bad)?),
+            "ADDR" => identity.address = Some(or_unavailable(&value, address).ok_or_else(bad)?),
             "PORT" => identity.port = Some(or_unavailable(&value, port).ok_or_else(bad)?),
             "DESTADDR" => {
-                identity.server_address = Some(or_unavailable(&value, parse_mailhost_address).ok_or_else(bad)?);
+                identity.server_address = Some(or_unavailable(&value, address).ok_or_else(bad)?);
             }
             "DESTPORT" => identity.server_port = Some(or_unavailable(&value, port).ok_or_else(bad)?),
             "HELO" => self.helo = or_unavailable(&value, |v| Some(neutered(v))),
@@ -203,7 +204,7 @@ mod tests {
     fn xclient(text: &str) -> Result<Handover, String> {
         let mut handover = Handover::default();
         for text in text.split(' ') {
-            handover.attribute(Word { text, unclosed: false }).map_err(|e| format!("{e:?}"))?;
+            handover.attribute(Word { text, unclosed: false }, true).map_err(|e| format!("{e:?}"))?;
         }
         Ok(handover)
     }
@@ -246,6 +247,8 @@ mod tests {
         ] {
             assert_eq!(xclient(text), Err(error.to_owned()), "{text}");
         }
+        let six = Word { text: "ADDR=IPV6:2001:db8::1", unclosed: false };
+        assert!(Handover::default().attribute(six, false).is_err() && Handover::default().attribute(six, true).is_ok());
         let long = format!("HELO={}", "x".repeat(256));
         assert_eq!(xclient(&long), Err("Reply(\"501 5.5.4 Error: attribute value too long\")".to_owned()));
     }
