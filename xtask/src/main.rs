@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 const HELP: &str = "\
 cargo xtask test          everything that must hold: install what tests need (as root on Debian), fmt, clippy,
-                          cargo test, release build, end-to-end checks, conformance
+                          cargo test, release build, end-to-end checks, conformance, some random scenarios
 cargo xtask conformance   the program against what Postfix 3.12 did
     --only GLOB           scenarios of that name          --area A,B    scenarios of those areas
     --postern PATH        this program (else target/release/postern, built first)
@@ -23,6 +23,7 @@ cargo xtask conformance --random N
     --seed S (1)          the same seed gives the same scenarios
     --first N (0)         begin with this one             --keep DIR      write down those that differ, made small
     --jobs N (8)          --postern PATH                  --lines N (24)
+    --no-minimise         show and keep them as they are
 cargo xtask prove-attack  random policies, each attacked by random sessions: what `postern prove` calls closed must hold
     --policies N (200)    --sessions N (100000)           --seed S (1)
 cargo xtask bench         postern beside the installed Postfix and smtp-sink (as root; else postern alone)

@@ -63,6 +63,17 @@ pub fn run(args: &[String]) -> Result<bool, String> {
     Ok(check(&options, path).failed == 0)
 }
 
+/// A few scenarios, the same ones every time; how many were the same and how many not. Says what is skipped, and why.
+pub fn run_some_with(postern: &Path, skips: &Path) -> Result<(usize, usize), String> {
+    if let Some(why) = missing() {
+        testkit::tools::skipped_into(Some(skips), "random scenarios", &why);
+        return Ok((0, 0));
+    }
+    let options = options(&["--random".to_owned(), "40".to_owned()])?;
+    let tally = check(&Options { small: false, ..options }, postern.to_owned());
+    Ok((tally.same, tally.failed))
+}
+
 /// Why random scenarios can't be run here, if they can't.
 fn missing() -> Option<String> {
     if !is_root() {

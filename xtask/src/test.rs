@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::{conformance, install, project};
+use crate::{conformance, install, project, random};
 
 /// What was counted so far.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -97,6 +97,12 @@ impl Steps<'_> {
         // in this process: the checks before may have rebuilt the file that it was started from
         self.step("conformance", || {
             let (passed, failed) = conformance::run_all_with(&program, self.skips)?;
+            counts.passed += passed;
+            counts.failed += failed;
+            if failed == 0 { Ok(()) } else { Err(format!("{failed} scenarios")) }
+        })?;
+        self.step("random scenarios", || {
+            let (passed, failed) = random::run_some_with(&program, self.skips)?;
             counts.passed += passed;
             counts.failed += failed;
             if failed == 0 { Ok(()) } else { Err(format!("{failed} scenarios")) }

@@ -50,8 +50,6 @@ pub const KNOWN: &[Known] = &[
         documented: "docs/differences.md: TLS, Milters, address verification, …",
         reason: "postern does not start with it yet",
     },
-    Known { treatment: Avoid("tcp"), documented: "COMPATIBILITY.md, Tables: tcp", reason: "not yet" },
-    Known { treatment: Avoid("socketmap"), documented: "COMPATIBILITY.md, Tables: socketmap", reason: "not yet" },
     Known {
         treatment: Replace(
             Section::Log,
@@ -92,6 +90,12 @@ fn without_reports(lines: &[String]) -> Vec<String> {
     out
 }
 
+/// The lines of mail without recipients that a message has twice.
+fn without_copies(mut lines: Vec<String>) -> Vec<String> {
+    lines.dedup_by(|line, before| line == before && line.starts_with("RCPT "));
+    lines
+}
+
 /// The recording without what is known to differ.
 pub fn without_known(recording: &Recording) -> Recording {
     static PATTERNS: LazyLock<Vec<(Section, Regex, Option<&str>)>> = LazyLock::new(|| {
@@ -104,7 +108,7 @@ pub fn without_known(recording: &Recording) -> Recording {
         KNOWN.iter().filter_map(compiled).map(|(s, pattern, with)| (s, regex(pattern), with)).collect()
     });
     let mut out = recording.clone();
-    *out.get_mut(Section::Mail) = without_reports(recording.get(Section::Mail));
+    *out.get_mut(Section::Mail) = without_copies(without_reports(recording.get(Section::Mail)));
     for (section, pattern, with) in PATTERNS.iter() {
         let lines = out.get_mut(*section);
         match with {

@@ -125,7 +125,7 @@ pub fn add(dice: &mut Dice, draft: &mut Draft, shape: Shape) {
     let mut classes = vec!["sub1".to_owned(), "sub2".to_owned()];
     for (name, other) in [("sub1", "sub2"), ("sub2", "permit_mynetworks")] {
         // a class that leads to itself is an error that hides the rest, and can end Postfix's process
-        let without = |r: &String| !r.contains(name) && !(name == "sub2" && r.contains("sub1"));
+        let without = |r: &String| !(r.contains(name) || name == "sub2" && r.contains("sub1"));
         let mut elements: Vec<String> = list(dice, draft, "recipient", 2).into_iter().filter(without).collect();
         if elements.is_empty() || dice.percent(15) {
             elements.push(other.to_owned());

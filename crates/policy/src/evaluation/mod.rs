@@ -446,6 +446,8 @@ impl Evaluation {
             Step::Reject(refusal) | Step::Abort(refusal) => {
                 let reply = refusal.reply(plan.soft_bounce, plan.smtputf8);
                 if self.refuse(plan, refusal, prefixes) {
+                    // a deferral that the list noted before holds for later commands
+                    self.end_phase(state);
                     return Outcome::Reject(self.decision.rejection.clone().unwrap_or_else(no_rejection));
                 }
                 self.after_item(state);

@@ -30,7 +30,7 @@ pub(super) const ENTRIES: &[Restriction] = &[
         "Refuse for now recipients this system neither delivers nor relays to",
         |context, _| {
             let code = context.plan.codes.relay_domains;
-            unauthorized(context, if code >= 500 { code - 100 } else { code })
+            unauthorized(context, code.saturating_sub(100))
         },
     ),
 ];
