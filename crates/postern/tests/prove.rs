@@ -62,17 +62,48 @@ fn recordings() {
     assert!(names > 15);
 }
 
-/// The open relay of SMTPD_ACCESS_README, and the order that closes it.
+/// The open relay of SMTPD_ACCESS_README; the order that closes it, and the relay list that does.
 #[test]
-fn the_open_relay_and_its_fix() {
-    for name in ["readme-open", "readme-fixed"] {
-        let site = directory().join("sites").join(name);
+fn the_open_relay_and_its_fixes() {
+    const NO_LIST: &str = "smtpd_relay_restrictions =\n";
+    const LIST: &str = "smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination\n";
+    for (name, site, relay) in [
+        ("readme-open", "readme-open", NO_LIST),
+        ("readme-fixed", "readme-fixed", NO_LIST),
+        ("readme-relay-list", "readme-open", LIST),
+    ] {
+        let site = directory().join("sites").join(site);
         let config = tempfile::tempdir().expect("a directory");
         let here = config.path().canonicalize().expect("there").display().to_string();
         for file in ["main.cf", "master.cf", "helo_access"] {
             let text = std::fs::read_to_string(site.join(file)).expect("readable");
-            std::fs::write(config.path().join(file), text.replace("/etc/postfix", &here)).expect("writable");
+            std::fs::write(config.path().join(file), text.replace("/etc/postfix", &here).replace(NO_LIST, relay))
+                .expect("writable");
         }
         check(name, config.path());
     }
+}
+
+#[test]
+fn json_has_the_same_verdict() {
+    let config = tempfile::tempdir().expect("a directory");
+    std::fs::copy(directory().join("prove/mx-backup.cf"), config.path().join("main.cf")).expect("readable");
+    std::fs::write(config.path().join("master.cf"), MASTER).expect("writable");
+    let (text, status) = postern(config.path(), &["prove", "-c", ".", "--json"]);
+    let end = text.rfind("\n]").expect("a list") + 2;
+    let proofs: serde_json::Value = serde_json::from_str(&text[..end]).expect("JSON");
+    assert_eq!((status, &proofs[0]["verdict"]), (Some(1), &serde_json::json!("open")));
+    assert_eq!(proofs[0]["witness"]["recipient"], "victim@elsewhere.example");
+    assert!(proofs[0]["witness"]["dns"].as_array().is_some_and(|records| !records.is_empty()));
+}
+
+/// What can't be examined is neither closed nor open.
+#[test]
+fn broken_configurations_are_unknown() {
+    let config = tempfile::tempdir().expect("a directory");
+    std::fs::write(config.path().join("main.cf"), "smtpd_relay_restrictions = permit_nothing\n").expect("writable");
+    std::fs::write(config.path().join("master.cf"), MASTER).expect("writable");
+    let (text, status) = postern(config.path(), &["prove", "-c", "."]);
+    assert_eq!(status, Some(2), "{text}");
+    assert!(text.ends_with("postern: the configuration has errors (see above): nothing would be served\n"), "{text}");
 }

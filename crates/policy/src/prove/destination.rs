@@ -236,11 +236,13 @@ impl Asker<'_, '_> {
                 continue;
             };
             let chosen = digest.iter().find(|entry| entry.end.as_ref().is_some_and(|end| !end.contains('@')));
-            if let Some(Keys::Pattern { expression, .. }) = chosen.map(|entry| &entry.keys) {
-                let text =
-                    format!("{}: /{expression}/ in {} sends mail to what its groups hold", maps.name(), table.spec);
-                self.concerns.push(Concern { text, tries: Vec::new() });
-            }
+            let Some(entry) = chosen else { continue };
+            let rule = match &entry.keys {
+                Keys::Pattern { expression, .. } => format!("/{expression}/"),
+                _ => "a rule".to_owned(),
+            };
+            let text = format!("{}: {rule} in {} sends mail to what its groups hold", maps.name(), table.spec);
+            self.concerns.push(Concern { text, tries: Vec::new() });
         }
     }
 }
@@ -276,7 +278,8 @@ fn is_bounded(expression: &str) -> bool {
         return false;
     }
     let labels = tail.trim_start_matches('.').split('.').count();
-    let whole = tail.starts_with('.') || before == "^" || before.ends_with("\\.)?") || before.ends_with("\\.)*");
+    let optional = !before.contains('|') && (before.ends_with("\\.)?") || before.ends_with("\\.)*"));
+    let whole = tail.starts_with('.') || before == "^" || optional;
     labels >= 2 && whole
 }
 
@@ -323,6 +326,7 @@ mod tests {
             ("\\.com$", false),
             ("^a$|^b\\.example\\.com$", false),
             ("^(a|b)\\.example\\.com$", true),
+            ("^(a|.*\\.)?example\\.com$", false),
             (".", false),
         ] {
             assert_eq!(is_bounded(expression), bounded, "{expression}");

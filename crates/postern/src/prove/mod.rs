@@ -105,8 +105,8 @@ pub fn prove(site: &Site, service: &Arc<Service>) -> Proof {
         let text = "smtpd_upstream_proxy_protocol: only the proxy can connect to this service";
         proof.assumptions.push(text.into());
     }
-    let xclient = xclient(service, &names, &mut stage);
-    if findings.is_closed() && xclient.is_none() {
+    let doubts: Vec<String> = xclient(service, &names, &mut stage).into_iter().chain(copies(site, service)).collect();
+    if findings.is_closed() && doubts.is_empty() {
         proof.verdict = Verdict::Closed;
         proof.closed_by = closed_by(&findings);
         return proof;
@@ -117,8 +117,11 @@ pub fn prove(site: &Site, service: &Arc<Service>) -> Proof {
         proof.witness = Some(witness);
         return proof;
     }
-    proof.hinges = hinges(&findings, &trial.services);
-    proof.hinges.extend(xclient);
+    proof.hinges = match findings.is_closed() {
+        true => Vec::new(),
+        false => hinges(&findings, &trial.services),
+    };
+    proof.hinges.extend(doubts);
     proof
 }
 
@@ -156,6 +159,20 @@ fn xclient(service: &Service, names: &Names, stage: &mut Stage<'_>) -> Option<St
     let found = list.matches_host("client.stranger.example", Some(names.client), &mut ask);
     (found != Ok(policy::Matched::No))
         .then(|| "smtpd_authorized_xclient_hosts: strangers may say that they are somebody else".to_owned())
+}
+
+/// Copies to addresses that a sender or recipient can choose.
+fn copies(site: &Site, service: &Service) -> Option<String> {
+    for name in ["recipient_bcc_maps", "sender_bcc_maps"] {
+        for spec in config::list::words(&service.parameters.get(name)).unwrap_or_default() {
+            let table = site.tables.id(&spec, true).and_then(|id| site.tables.get(id));
+            let contents = table.and_then(|table| table.contents()).unwrap_or_default();
+            if contents.iter().any(|content| content.end.as_ref().is_some_and(|end| !end.contains('@'))) {
+                return Some(format!("{name}: {spec} sends copies to what the groups of its patterns hold"));
+            }
+        }
+    }
+    None
 }
 
 /// Why neither could be shown.
