@@ -374,10 +374,10 @@ fn stranger(dice: &mut Dice) -> Facts {
         },
         _ => {
             let name: Arc<str> = host.trim_matches(['[', ']']).into();
-            // A name is no address.
-            match name.parse::<IpAddr>() {
-                Ok(_) => PeerName::unknown(PeerStatus::Permanent),
-                Err(_) => PeerName {
+            // A name is no address, and there is no top-level domain that is a number.
+            match name.rsplit('.').next().is_some_and(|label| label.bytes().all(|b| b.is_ascii_digit())) {
+                true => PeerName::unknown(PeerStatus::Permanent),
+                false => PeerName {
                     reverse: name.clone(),
                     name,
                     name_status: PeerStatus::Ok,

@@ -80,6 +80,7 @@ fn one_list_is_judged() {
             "closed by reject_unauth_destination but for 192.0.2.7, 198.51.100",
         ),
         ("check_client_access hash:/t, reject_unauth_destination", &[("partner.example", "OK")], "may be open"),
+        ("check_client_access hash:/t, reject_unauth_destination", &[(".203.0.113.9", "OK")], "may be open"),
         ("check_reverse_client_hostname_access hash:/t, reject_unauth_destination", &[("a.example", "OK")], CLOSED),
         ("check_sender_mx_access hash:/t, reject_unauth_destination", &[("a.example", "OK")], CLOSED),
         ("check_recipient_access hash:/t, reject_unauth_destination", &[("postmaster@", "OK")], "may be open"),

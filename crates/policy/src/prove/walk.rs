@@ -370,8 +370,12 @@ fn is_guarded(name: &str) -> bool {
     name.starts_with("check_") && ["_a_access", "_mx_access", "_ns_access"].iter().any(|end| name.ends_with(end))
 }
 
-/// An address, or the beginning of one: no host name looks like that.
+/// An address, or the beginning of one: no host name looks like that, and none ends in a number.
 fn is_address(key: &str) -> bool {
+    // What begins with a dot is looked up for names only.
+    if key.starts_with('.') {
+        return false;
+    }
     key.parse::<IpAddr>().is_ok()
         || (!key.is_empty() && key.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
         || (key.contains(':') && key.bytes().all(|b| b.is_ascii_hexdigit() || b == b':'))
