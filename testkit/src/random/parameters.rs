@@ -61,7 +61,7 @@ const CHOICES: &[(&str, &[&str])] = &[
             "$rbl_code Blocked: $rbl_what $rbl_class $rbl_domain ${rbl_reason?[$rbl_reason]}",
             "450 4.2.1 $client $client_address $client_name $reverse_client_name $helo_name",
             "550 $sender/$sender_name/$sender_domain/$recipient/$recipient_name/$recipient_domain $server_name",
-            "$rbl_code ${rbl_txt:no text} $(rbl_what) $$ $nothing",
+            "$rbl_code ${rbl_txt:no text} $(rbl_what)",
         ],
     ),
     (

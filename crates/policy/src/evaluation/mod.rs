@@ -74,6 +74,8 @@ pub struct Evaluation {
     phase: Option<Phase>,
     defer_if_permit: Option<Refusal>,
     defer_if_reject: Option<Refusal>,
+    /// The list has had an element looked at.
+    looked_at: bool,
     sleeps: u32,
     resolved: RefCell<ResolvedAddresses>,
     /// For the notice about an order that is only a default.
@@ -96,6 +98,7 @@ impl Evaluation {
             phase: None,
             defer_if_permit: None,
             defer_if_reject: None,
+            looked_at: false,
             sleeps: 0,
             resolved: RefCell::default(),
             recipient: String::new(),
@@ -205,6 +208,7 @@ impl Evaluation {
             self.defer_if_reject = None;
         }
         state.sender_checked &= phase != Phase::Sender;
+        self.looked_at = false;
         self.phase = Some(phase);
         if phase == Phase::Client {
             self.defer_if_permit = None;
@@ -336,8 +340,7 @@ impl Evaluation {
         ask: &mut Ask<'_>,
     ) -> Result<(), Suspend> {
         // looked at after an element: the first of a list has its say
-        let started = self.frames.iter().any(|frame| frame.index > 0);
-        let both = started && self.defer_if_permit.is_some() && self.defer_if_reject.is_some();
+        let both = self.looked_at && self.defer_if_permit.is_some() && self.defer_if_reject.is_some();
         if state.discard || both {
             self.leave_list(state);
             return Ok(());
@@ -411,6 +414,7 @@ impl Evaluation {
 
     fn apply(&mut self, step: Step, plan: &Plan, state: &mut PolicyState) -> Outcome {
         let prefixes = self.prefixes();
+        self.looked_at |= !matches!(step, Step::Enter(..));
         match step {
             Step::Dunno => {
                 self.after_item(state);

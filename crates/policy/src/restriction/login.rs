@@ -81,6 +81,15 @@ fn check(context: &mut Context<'_, '_>, name: &str, rule: Rule) -> Result<Step, 
         return Ok(Step::Dunno);
     }
     let Some(sender) = address_of(context, Subject::Sender) else { return Ok(Step::Dunno) };
+    let logged_in = context.facts.sasl.is_some();
+    let concerns = match name {
+        "reject_authenticated_sender_login_mismatch" => logged_in,
+        "reject_unauthenticated_sender_login_mismatch" => !logged_in,
+        _ => true,
+    };
+    if !concerns {
+        return Ok(Step::Dunno);
+    }
     let owners = match owners(context, sender)? {
         Ok(owners) => owners,
         Err(step) => return Ok(step),

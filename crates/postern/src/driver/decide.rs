@@ -31,7 +31,8 @@ impl Conversation {
 
     /// What the policy protocol calls an instance: constant for a message, if anybody asks.
     fn instance(&self) -> String {
-        if self.service.plan.policy_services().is_empty() || self.session.sender().is_none() {
+        let of_a_message = self.session.sender().is_some() || self.session.recipient().is_some();
+        if self.service.plan.policy_services().is_empty() || !of_a_message {
             return String::new();
         }
         self.transaction.instance().to_owned()

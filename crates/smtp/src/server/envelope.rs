@@ -51,7 +51,8 @@ impl ServerSession {
         self.argument = None;
         if let Ok(address) = &path {
             let bare = text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>'));
-            if bare != Some(address.as_str()) {
+            // log lines show VRFY's without brackets, unless it has them
+            if self.stage == "VRFY" || bare != Some(address.as_str()) {
                 self.argument = Some(self.shown_argument(text));
             }
         } else {
