@@ -1,4 +1,5 @@
-use crate::{OpenOptions, open};
+use super::*;
+use crate::open;
 use rusqlite::Connection;
 use std::path::Path;
 use std::sync::Arc;
@@ -106,4 +107,67 @@ fn attributes_from_main_cf() {
     let opened = open("sqlite:mine", &options).unwrap();
     assert_eq!(opened.table.get("k1"), Ok(Some("v1".into())));
     assert_eq!(open("sqlite:other", &options).err().unwrap()[0].message, "other: bad string length 0 < 1: dbpath =");
+}
+
+fn plain(dir: &Path, query: &str) -> Arc<dyn crate::Table> {
+    std::fs::write(dir.join("q.cf"), format!("dbpath=q.db\nquery={query}\n")).unwrap();
+    open("sqlite:./q.cf", &OpenOptions::new(dir)).unwrap().table
+}
+
+#[test]
+fn what_is_written_is_seen_also_in_a_new_file() {
+    let dir = tempfile::tempdir().unwrap();
+    database(dir.path());
+    let table = plain(dir.path(), "select v from a where k='%s'");
+    let connection = Connection::open(dir.path().join("q.db")).unwrap();
+    connection.execute_batch("update a set v='v2' where k='k1'").unwrap();
+    assert_eq!(table.get("k1"), Ok(Some("v2".into())));
+    std::fs::rename(dir.path().join("q.db"), dir.path().join("old.db")).unwrap();
+    let text = "SQLite open failed: q.db: Error code 14: unable to open database file";
+    assert_eq!(table.get("k1").unwrap_err().to_string(), text);
+    database(dir.path());
+    assert_eq!(table.get("k1"), Ok(Some("v1".into())), "the new one");
+}
+
+#[test]
+fn threads_look_up_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    database(dir.path());
+    let table = plain(dir.path(), "select v from a where k='%s'");
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| (0..50).for_each(|_| assert_eq!(table.get("two"), Ok(Some("a,b".into())))));
+        }
+    });
+}
+
+#[test]
+fn a_query_without_an_end_is_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    database(dir.path());
+    let mut database = <Database as pool::Connection>::connect(
+        &File { path: dir.path().join("q.db"), name: "q.db".to_owned() },
+        Instant::now(),
+    )
+    .unwrap();
+    database.limit(Instant::now() + Duration::from_millis(20)).unwrap();
+    let endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n";
+    let error = database.connection.query_row(endless, [], |row| row.get::<_, i64>(0)).unwrap_err();
+    assert_eq!(error.sqlite_error_code(), Some(ErrorCode::OperationInterrupted));
+}
+
+#[test]
+fn a_database_that_another_process_writes_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    database(dir.path());
+    let file = File { path: dir.path().join("q.db"), name: "q.db".to_owned() };
+    let mut reader = <Database as pool::Connection>::connect(&file, Instant::now()).unwrap();
+    let writer = Connection::open(dir.path().join("q.db")).unwrap();
+    writer.execute_batch("begin exclusive").unwrap();
+    reader.limit(Instant::now() + Duration::from_millis(20)).unwrap();
+    let count =
+        |reader: &Database| reader.connection.query_row("select count(*) from a", [], |row| row.get::<_, i64>(0));
+    assert_eq!(count(&reader).unwrap_err().sqlite_error_code(), Some(ErrorCode::DatabaseBusy));
+    writer.execute_batch("commit").unwrap();
+    assert_eq!(count(&reader), Ok(12));
 }
