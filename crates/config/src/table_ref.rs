@@ -35,13 +35,14 @@ impl TableRef {
         Ok(table)
     }
 
-    /// Is it a pattern table, to which partial keys are not shown? `unionmap` and `pipemap` are if a member is;
+    /// Is it a pattern table, to which partial keys are not shown? `unionmap` and `pipemap` are if their first member is;
     /// `proxy` and `debug` are if the table behind them is.
     pub fn is_pattern(&self) -> bool {
         match self.kind.as_str() {
             "regexp" | "pcre" | "cidr" | "tcp" | "socketmap" => true,
+            // The first member of a compound decides.
             "unionmap" | "pipemap" | "proxy" | "debug" => {
-                self.members().is_ok_and(|members| members.iter().any(Self::is_pattern))
+                self.members().is_ok_and(|members| members.first().is_some_and(Self::is_pattern))
             }
             _ => false,
         }
@@ -99,7 +100,8 @@ mod tests {
             ("cidr:/etc/x", true),
             ("proxy:pcre:/etc/x", true),
             ("debug:proxy:hash:/etc/x", false),
-            ("unionmap:{hash:/a, regexp:/b}", true),
+            ("unionmap:{hash:/a, regexp:/b}", false),
+            ("unionmap:{regexp:/b, hash:/a}", true),
             ("pipemap:{hash:/a, inline:{a=b}}", false),
             ("socketmap:inet:h:1:n", true),
         ] {

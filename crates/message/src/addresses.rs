@@ -233,7 +233,7 @@ impl AddressRules {
         match self.routing.find_address(maps, address, &mut ask) {
             Ok(policy::Lookup::Found { value, extension, .. }) => Ok(Some(Entry { value, extension })),
             Ok(policy::Lookup::NotFound) => Ok(None),
-            Ok(policy::Lookup::Failed(_)) | Err(_) => Err(Failed),
+            Ok(policy::Lookup::Failed(_) | policy::Lookup::Broken(_)) | Err(_) => Err(Failed),
         }
     }
 

@@ -71,7 +71,7 @@ fn judge(context: &mut Context<'_, '_>, maps: &AddressMaps, text: &str) -> Resul
             context.warning(format!("{}: unknown DNS filter action: \"{action}\"", maps.name()));
             Ok(Verdict::Broken)
         }
-        Lookup::Failed(why) => {
+        Lookup::Failed(why) | Lookup::Broken(why) => {
             if !why.is_empty() {
                 context.warning(why.as_ref());
             }

@@ -98,7 +98,8 @@ fn is_pattern(spec: &str) -> bool {
         "proxy" | "debug" => is_pattern(name),
         "unionmap" | "pipemap" => {
             let inner = name.trim().trim_start_matches('{').trim_end_matches('}');
-            crate::settings::elements(inner).iter().any(|member| is_pattern(member))
+            // As in Postfix, the first one decides for all.
+            crate::settings::elements(inner).first().is_some_and(|member| is_pattern(member))
         }
         _ => false,
     }
@@ -132,7 +133,9 @@ mod tests {
             ("socketmap:unix:x:y", true),
             ("proxy:pcre:/x", true),
             ("proxy:unix:passwd.byname", false),
-            ("unionmap:{hash:/x, pcre:/y}", true),
+            ("unionmap:{hash:/x, pcre:/y}", false),
+            ("unionmap:{pcre:/y, hash:/x}", true),
+            ("pipemap:{tcp:localhost:1, hash:/x}", true),
             ("pipemap:{hash:/x, hash:/y}", false),
         ] {
             assert_eq!(is_pattern(spec), pattern, "{spec}");

@@ -60,7 +60,7 @@ pub trait Table: Send + Sync {
         contents::of_pairs(self)
     }
 
-    /// Is this a pattern table (regexp, pcre, cidr, or a compound with such a member)? Callers then ask for the
+    /// Is this a pattern table (regexp, pcre, cidr, tcp, socketmap, or a compound whose first member is one)? Callers then ask for the
     /// whole key only and don't try partial keys.
     fn is_pattern(&self) -> bool {
         false

@@ -236,7 +236,7 @@ impl Table for Union {
     }
 
     fn is_pattern(&self) -> bool {
-        self.0.iter().any(|table| table.is_pattern())
+        self.0.first().is_some_and(|table| table.is_pattern())
     }
 
     fn waits(&self) -> bool {
@@ -280,7 +280,7 @@ impl Table for Pipe {
     }
 
     fn is_pattern(&self) -> bool {
-        self.0.iter().any(|table| table.is_pattern())
+        self.0.first().is_some_and(|table| table.is_pattern())
     }
 
     fn waits(&self) -> bool {

@@ -33,6 +33,8 @@ pub enum Lookup {
     NotFound,
     /// A table could not be read; the text is for the log.
     Failed(Arc<str>),
+    /// What a table says makes no sense, and won't by itself; the text is for the log.
+    Broken(Arc<str>),
 }
 
 /// Which keys are tried.
@@ -76,8 +78,12 @@ impl AddressMaps {
         for table in self.tables.iter().filter(|table| !(partial && table.pattern)) {
             match lookup(table, key, ask)? {
                 Ok(Some(value)) if value.trim().is_empty() => {
-                    let why = format!("{} lookup of {key} returns an empty string result", self.name);
-                    return Ok(Lookup::Failed(why.into()));
+                    let why = format!(
+                        "{0} lookup of {key} returns an empty string result\n\
+                         {0} should return NO RESULT in case of NOT FOUND",
+                        self.name
+                    );
+                    return Ok(Lookup::Broken(why.into()));
                 }
                 Ok(Some(value)) => return Ok(Lookup::Found { value, table: table.id, extension: None }),
                 Ok(None) => {}

@@ -293,7 +293,7 @@ impl Routing {
             Lookup::Found { value, .. } if value.eq_ignore_ascii_case("dunno") => Ok(None),
             Lookup::Found { value, .. } => Ok(Some(value.to_string())),
             Lookup::NotFound => Ok(None),
-            Lookup::Failed(why) => Err(Failed(why)),
+            Lookup::Failed(why) | Lookup::Broken(why) => Err(Failed(why)),
         })
     }
 
@@ -301,7 +301,7 @@ impl Routing {
     fn apply_maps(&self, resolved: &mut Resolved, ask: &mut Ask<'_>) -> Result<Result<(), Failed>, Suspend> {
         if resolved.class != AddressClass::VirtualAlias && !self.transport_maps.is_empty() {
             match self.find_transport(&resolved.recipient, ask)? {
-                Lookup::Failed(why) => return Ok(Err(Failed(why))),
+                Lookup::Failed(why) | Lookup::Broken(why) => return Ok(Err(Failed(why))),
                 Lookup::NotFound => {}
                 Lookup::Found { value, .. } => {
                     let domain = domain_of(&resolved.recipient).unwrap_or("").to_owned();
@@ -311,7 +311,7 @@ impl Routing {
         }
         if !self.relocated_maps.is_empty() {
             match self.find_address(&self.relocated_maps, &resolved.recipient, ask)? {
-                Lookup::Failed(why) => return Ok(Err(Failed(why))),
+                Lookup::Failed(why) | Lookup::Broken(why) => return Ok(Err(Failed(why))),
                 Lookup::NotFound => {}
                 Lookup::Found { value, .. } => {
                     resolved.transport = "error".into();

@@ -348,7 +348,7 @@ fn own_template(context: &mut Context<'_, '_>, list: &Dnsbl) -> Result<Result<Op
     Ok(match context.plan.dnsbl.maps.get(&list.text, false, context.ask)? {
         Lookup::Found { value, .. } => Ok(Some(value)),
         Lookup::NotFound => Ok(None),
-        Lookup::Failed(why) => {
+        Lookup::Failed(why) | Lookup::Broken(why) => {
             context.warning(why.as_ref());
             Err(Step::Abort(Refusal::server_error()))
         }

@@ -114,6 +114,10 @@ fn owners(context: &mut Context<'_, '_>, sender: &str) -> Result<Result<Option<A
             context.warning(why.as_ref());
             Ok(Err(Step::Abort(Refusal::lookup_failure(sender))))
         }
+        Lookup::Broken(why) => {
+            context.warning(why.as_ref());
+            Ok(Err(Step::Abort(Refusal::server_error())))
+        }
     }
 }
 

@@ -66,6 +66,10 @@ fn find(
             context.warning(why.as_ref());
             Ok(Err(Step::Abort(Refusal::lookup_failure(address))))
         }
+        Lookup::Broken(why) => {
+            context.warning(why.as_ref());
+            Ok(Err(Step::Abort(Refusal::server_error())))
+        }
     }
 }
 

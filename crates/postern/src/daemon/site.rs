@@ -383,7 +383,8 @@ fn open_tables(
     log: Arc<OnceLock<Log>>,
     problems: &mut Vec<Diagnostic>,
 ) -> TableSet {
-    let directory = PathBuf::from(p.get("config_directory"));
+    // Where a daemon of Postfix is when it opens them.
+    let directory = PathBuf::from(p.get("queue_directory"));
     let mut options = OpenOptions::new(if directory.as_os_str().is_empty() { ".".into() } else { directory });
     let own = p.clone();
     options.parameter = Some(Arc::new(move |name: &str| own.is_set(name).then(|| own.get(name))));
