@@ -10,6 +10,7 @@ use testkit::conformance::{Awaited, Peer, Recording, Scenario, Tools, compare, r
 use testkit::peer::glob;
 
 use crate::project::{self, number, value};
+use crate::random_tools::Subject;
 
 struct Options {
     only: Option<String>,
@@ -52,6 +53,9 @@ struct Report {
 
 /// Runs the scenarios that the arguments choose.
 pub fn run(args: &[String]) -> Result<bool, String> {
+    if let Some(subject) = args.iter().find_map(|arg| Subject::of(arg)) {
+        return crate::random_tools::run(subject, args);
+    }
     if args.iter().any(|a| a == "--random") {
         return crate::random::run(args);
     }

@@ -6,6 +6,7 @@ mod install;
 mod project;
 mod prove_attack;
 mod random;
+mod random_tools;
 mod test;
 
 use std::process::ExitCode;
@@ -26,6 +27,9 @@ cargo xtask conformance --random N
     --no-minimise         show and keep them as they are
 cargo xtask prove-attack  random policies, each attacked by random sessions: what `postern prove` calls closed must hold
     --policies N (200)    --sessions N (100000)           --seed S (1)
+cargo xtask conformance --random-postmap N, --random-postconf N
+                          N random uses of Postfix's commands and of ours, in turn
+    --seed S (1)          --first N (0)    --postern PATH    --lines N (24)
 cargo xtask bench         postern beside the installed Postfix and smtp-sink (as root; else postern alone)
     --cells A,B           of reject, accept, idle, dns30, start
     --rounds N (3)        --quick  one short round        --postern PATH

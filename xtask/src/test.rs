@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use crate::random_tools::{self, Subject};
 use crate::{conformance, install, project, random};
 
 /// What was counted so far.
@@ -106,7 +107,16 @@ impl Steps<'_> {
             counts.passed += passed;
             counts.failed += failed;
             if failed == 0 { Ok(()) } else { Err(format!("{failed} scenarios")) }
-        })
+        })?;
+        for subject in [Subject::Postmap, Subject::Postconf] {
+            self.step(&format!("random uses of {}", subject.name()), || {
+                let Some((passed, failed)) = random_tools::small(subject, &program, self.skips)? else { return Ok(()) };
+                counts.passed += passed;
+                counts.failed += failed;
+                if failed == 0 { Ok(()) } else { Err(format!("{failed} differ")) }
+            })?;
+        }
+        Ok(())
     }
 
     fn step(&self, name: &str, check: impl FnOnce() -> Result<(), String>) -> Result<(), String> {

@@ -324,7 +324,8 @@ impl Expansion<'_> {
         let Expression { then, otherwise, .. } = *expression;
         let truth = match expression.subject {
             Subject::Name(name) if then.is_none() && otherwise.is_none() => return self.value(name),
-            Subject::Name(name) => !self.aside(|this| this.value(name))?.is_empty(),
+            // Postfix looks at the value as it is written: one that expands to nothing is there nevertheless.
+            Subject::Name(name) => (self.lookup)(name).is_some_and(|value| !value.is_empty()),
             Subject::Function { name, text } => {
                 let domain = self.aside(|this| this.text(text))?;
                 self.out.push_str(&names::convert_domain(name, &domain));

@@ -60,8 +60,9 @@ impl MainCf {
     /// Adds a definition behind the others.
     fn define(&mut self, definition: Definition) {
         let index = self.definitions.len();
-        if let Some(&earlier) = self.last.get(&definition.name) {
-            let old = &self.definitions[earlier];
+        // The same once more is nothing to speak of.
+        let earlier = self.last.get(&definition.name).map(|&earlier| &self.definitions[earlier]);
+        if let Some(old) = earlier.filter(|old| old.value != definition.value) {
             self.diagnostics.push(
                 Diagnostic::warning(
                     "overriding-entry",
@@ -178,8 +179,8 @@ mod tests {
 
     #[test]
     fn last_definition_wins_with_a_warning() {
-        let (main, problems) = MainCf::parse("main.cf", "a = 1\n\nb=  x y \na =\n 2\n");
-        assert_eq!(main.get("a").map(|d| (d.value.as_str(), d.span.line)), Some(("2", 4)));
+        let (main, problems) = MainCf::parse("main.cf", "a = 1\n\nb=  x y \na =\n 2\na = 2\n");
+        assert_eq!(main.get("a").map(|d| (d.value.as_str(), d.span.line)), Some(("2", 6)));
         assert_eq!(main.get("b").map(|d| d.value.as_str()), Some("x y"));
         let effective: Vec<_> = main.effective().map(|d| d.name.as_str()).collect();
         assert_eq!(effective, ["b", "a"]);

@@ -1,6 +1,7 @@
 //! Which names are of use: what refers to what, in `main.cf` and per service.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::expand::{self, MacroError};
 use crate::master_cf::{MasterCf, Override, Service};
@@ -245,6 +246,11 @@ impl Usage {
         self.class(name).is_some() || self.local.get(first).is_some_and(|local| local.contains(name))
     }
 
+    /// May tables stand there? What users invent counts where it is used.
+    fn has_tables(&self, name: &str) -> bool {
+        matches!(self.class(name), Some(Class::Builtin | Class::Service))
+    }
+
     /// Names that something refers to.
     pub(crate) fn used(&self) -> impl Iterator<Item = &str> {
         self.used.iter().map(String::as_str)
@@ -262,8 +268,10 @@ impl Usage {
             }
             self.used.insert(name);
         }
-        self.note_classes(scope, scope.values.get("smtpd_restriction_classes").copied());
-        let valid: Vec<&str> = scope.values.iter().filter(|(n, _)| self.class(n).is_some()).map(|(_, v)| *v).collect();
+        self.note_classes(scope, scope.values.get("smtpd_restriction_classes").copied(), local_definitions);
+        let raw = |name: &str| registry::find(name).is_some_and(|p| p.kind == Kind::RawString);
+        let valid = scope.values.iter().filter(|(name, _)| self.has_tables(name) && !raw(name));
+        let valid: Vec<&str> = valid.map(|(_, value)| *value).collect();
         valid.into_iter().for_each(|value| self.note_tables(scope, value));
     }
 
@@ -275,9 +283,9 @@ impl Usage {
         for name in names {
             self.refer(scope, name);
         }
-        self.note_classes(scope, scope.local.get("smtpd_restriction_classes").copied());
+        self.note_classes(scope, scope.local.get("smtpd_restriction_classes").copied(), &HashSet::new());
         for (name, value) in &scope.local {
-            if scope.index.is_some_and(|index| self.knows_local(index, name)) {
+            if self.has_tables(name) {
                 self.note_tables(scope, value);
             }
         }
@@ -303,12 +311,15 @@ impl Usage {
         }
     }
 
-    /// Restriction classes are parameters that are named without `$`.
-    fn note_classes(&mut self, scope: &Scope<'_>, value: Option<&str>) {
-        let Some(Ok(value)) = value.map(|value| scope.parameters.expand(value)) else { return };
+    /// Restriction classes are parameters that are named without `$`. Those of main.cf may be in `services`.
+    fn note_classes(&mut self, scope: &Scope<'_>, value: Option<&str>, services: &HashSet<&str>) {
+        // Only what the files say is looked at here, no default.
+        let written =
+            |name: &str| scope.local.get(name).or_else(|| scope.values.get(name)).map(|value| Arc::from(*value));
+        let Some(Ok(value)) = value.map(|value| expand::expand(value, &written)) else { return };
         for class in value.split(|c: char| c == ',' || c.is_ascii_whitespace()).filter(|class| !class.is_empty()) {
             let main_only = scope.index.is_none();
-            if main_only && scope.values.contains_key(class) {
+            if main_only && (scope.values.contains_key(class) || services.contains(class)) {
                 self.used.insert(class.to_owned());
             } else if main_only {
                 self.undefined_main.push(class.to_owned());

@@ -41,8 +41,9 @@ fn run_case(dir: &Path, args: &str) -> Output {
     let words: Vec<&str> = args.split_whitespace().collect();
     let options = match Options::parse(&words) {
         Ok(options) => options,
-        Err(fatal) => {
-            return Output { stderr: format!("postconf: fatal: {fatal}\n"), exit: 1, ..Output::default() };
+        Err(misuse) => {
+            let stderr = misuse.lines().iter().map(|line| format!("postconf: {line}\n")).collect();
+            return Output { stderr, exit: 1, ..Output::default() };
         }
     };
     let read = |name: &str| fs::read_to_string(dir.join(name)).expect("configuration file");

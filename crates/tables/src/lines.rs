@@ -139,15 +139,16 @@ pub fn printable_as(text: &[u8], utf8: bool) -> String {
 }
 
 /// Why a logical line can't be used, in Postfix's words: it starts with whitespace, or isn't UTF-8 although it must.
-pub(crate) fn objection(line: &Line<'_>, file: &str, utf8: bool) -> Option<String> {
+/// So many bytes of the line are shown at most.
+pub(crate) fn objection(line: &Line<'_>, file: &str, utf8: bool, most: usize) -> Option<String> {
     let text = line.text.as_ref();
     if text.first().is_some_and(|&first| is_space(first)) {
         let (shown, more) = if text.len() > 30 { (&text[..30], "...") } else { (text, "") };
-        let shown = printable_as(shown, utf8);
+        let shown = printable(shown);
         return Some(format!("{file}: logical line must not start with whitespace: \"{shown}{more}\""));
     }
     if utf8 && std::str::from_utf8(text).is_err() {
-        let shown = printable(&text[..text.len().min(100)]);
+        let shown = printable(&text[..text.len().min(most)]);
         return Some(format!("{file}, line {}: non-UTF-8 input \"{shown}\" -- ignoring this line", line.number));
     }
     None
@@ -198,7 +199,7 @@ impl Warnings {
     /// The checks common to all table sources: a logical line that starts with whitespace, or isn't UTF-8, is skipped.
     pub(crate) fn usable<'l>(&mut self, line: &'l Line<'_>) -> Option<&'l str> {
         let text = line.text.as_ref();
-        if let Some(objection) = objection(line, &self.file.clone(), true) {
+        if let Some(objection) = objection(line, &self.file, true, 100) {
             let indented = text.first().is_some_and(|&first| is_space(first));
             let (code, help) = match indented {
                 true => ("table-line", "start the line in its first column"),

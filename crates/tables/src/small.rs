@@ -12,7 +12,6 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-type Tables = Vec<Arc<dyn Table>>;
 type Found = Result<Option<Arc<str>>, LookupError>;
 
 fn syntax(options: &OpenOptions, message: String) -> OpenFailure {
@@ -123,6 +122,10 @@ impl Table for Random {
     fn contents(&self) -> Contents {
         Some(self.values.iter().map(|value| Content::new(KeyForm::Every, value.clone())).collect())
     }
+
+    fn get_bytes(&self, _key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
+        Ok(self.get("")?.map(|value| value.as_bytes().to_vec()))
+    }
 }
 
 pub(crate) fn randmap(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened, OpenFailure> {
@@ -168,12 +171,14 @@ impl Table for Environ {
 /// Open the members of a compound; all their problems are reported at once.
 fn open_members(spec: &TableSpec<'_>, options: &OpenOptions, depth: usize) -> Result<(Vec<Opened>, Bag), OpenFailure> {
     let members = braced_members(spec, "type:name").map_err(|text| syntax(options, text))?;
-    if let Some(bad) = members.iter().find(|member| TableSpec::parse(member).is_err()) {
-        let text = format!("bad syntax: \"{}\"; need \"{}:{{type:name...}}\"", spec.spec, spec.kind);
-        return Err(options.error("table-syntax", text).help(format!("write type:name instead of \"{bad}\"")).into());
-    }
     let (mut opened, mut bag) = (Vec::new(), Bag::default());
     for member in members {
+        if !member.contains(':') {
+            let text = format!("bad syntax: \"{}\"; need \"{}:{{type:name...}}\"", spec.spec, spec.kind);
+            let help = format!("write type:name instead of \"{member}\"");
+            bag.diagnostics.push(options.error("table-syntax", text).help(help));
+            continue;
+        }
         match open_nested(member, options, depth + 1) {
             Ok(mut member) => {
                 bag.diagnostics.append(&mut member.warnings);
@@ -199,30 +204,50 @@ struct Bag {
     files: Vec<crate::WatchedFile>,
 }
 
-fn compound(members: Vec<Opened>, bag: Bag, build: fn(Tables) -> Arc<dyn Table>) -> Opened {
-    let tables = members.into_iter().map(|member| member.table).collect();
-    Opened { table: build(tables), warnings: bag.diagnostics, files: bag.files }
+/// The tables of a compound.
+struct Members {
+    tables: Vec<Arc<dyn Table>>,
+    /// One with fixed keys has the case of keys folded, for patterns beside it too.
+    fold: bool,
+}
+
+impl Members {
+    fn any(&self, is: fn(&dyn Table) -> bool) -> bool {
+        self.tables.iter().any(|table| is(table.as_ref()))
+    }
+}
+
+fn compound(
+    members: Vec<Opened>,
+    bag: Bag,
+    options: &OpenOptions,
+    build: impl FnOnce(Members) -> Arc<dyn Table>,
+) -> Opened {
+    let tables: Vec<_> = members.into_iter().map(|member| member.table).collect();
+    let fold = options.fold && tables.iter().any(|table| table.is_fixed());
+    Opened { table: build(Members { tables, fold }), warnings: bag.diagnostics, files: bag.files }
 }
 
 /// `unionmap:{t1:n1, t2:n2}`: all results found, joined by commas.
-struct Union(Tables);
+struct Union(Members);
 
 impl Table for Union {
     fn get(&self, key: &str) -> Found {
+        let key = fold_if(self.0.fold, key);
         let mut joined: Option<Arc<str>> = None;
-        for table in &self.0 {
-            let Some(value) = table.get(key)? else { continue };
+        for table in &self.0.tables {
+            let Some(value) = table.get(&key)? else { continue };
             joined = Some(match joined {
                 Some(before) if !before.is_empty() => format!("{before},{value}").into(),
                 _ => value,
             });
         }
-        Ok(joined)
+        Ok(joined.filter(|value| !value.is_empty()))
     }
 
     fn get_bytes(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
         let mut joined: Option<Vec<u8>> = None;
-        for table in &self.0 {
+        for table in &self.0.tables {
             let Some(mut value) = table.get_bytes(key)? else { continue };
             match &mut joined {
                 Some(before) if !before.is_empty() => {
@@ -232,34 +257,38 @@ impl Table for Union {
                 _ => joined = Some(value),
             }
         }
-        Ok(joined)
+        Ok(joined.filter(|value| !value.is_empty()))
     }
 
     fn is_pattern(&self) -> bool {
         self.0.first().is_some_and(|table| table.is_pattern())
     }
 
+    fn is_fixed(&self) -> bool {
+        self.0.any(|table| table.is_fixed())
+    }
+
     fn waits(&self) -> bool {
-        self.0.iter().any(|table| table.waits())
+        self.0.any(|table| table.waits())
     }
 
     fn contents(&self) -> Contents {
-        contents::of_fixed(self, &self.0)
+        contents::of_fixed(self, &self.0.tables)
     }
 }
 
 pub(crate) fn unionmap(spec: &TableSpec<'_>, options: &OpenOptions, depth: usize) -> Result<Opened, OpenFailure> {
     let (members, bag) = open_members(spec, options, depth)?;
-    Ok(compound(members, bag, |tables| Arc::new(Union(tables))))
+    Ok(compound(members, bag, options, |members| Arc::new(Union(members))))
 }
 
 /// `pipemap:{t1:n1, t2:n2}`: the result of one is the key of the next.
-struct Pipe(Tables);
+struct Pipe(Members);
 
 impl Table for Pipe {
     fn get(&self, key: &str) -> Found {
-        let mut value: Arc<str> = key.into();
-        for table in &self.0 {
+        let mut value: Arc<str> = fold_if(self.0.fold, key).into();
+        for table in &self.0.tables {
             match table.get(&value)? {
                 Some(next) => value = next,
                 None => return Ok(None),
@@ -270,7 +299,7 @@ impl Table for Pipe {
 
     fn get_bytes(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
         let mut value = key.to_vec();
-        for table in &self.0 {
+        for table in &self.0.tables {
             match table.get_bytes(&value)? {
                 Some(next) => value = next,
                 None => return Ok(None),
@@ -283,18 +312,22 @@ impl Table for Pipe {
         self.0.first().is_some_and(|table| table.is_pattern())
     }
 
+    fn is_fixed(&self) -> bool {
+        self.0.any(|table| table.is_fixed())
+    }
+
     fn waits(&self) -> bool {
-        self.0.iter().any(|table| table.waits())
+        self.0.any(|table| table.waits())
     }
 
     fn contents(&self) -> Contents {
-        contents::of_fixed(self, &self.0)
+        contents::of_fixed(self, &self.0.tables)
     }
 }
 
 pub(crate) fn pipemap(spec: &TableSpec<'_>, options: &OpenOptions, depth: usize) -> Result<Opened, OpenFailure> {
     let (members, bag) = open_members(spec, options, depth)?;
-    Ok(compound(members, bag, |tables| Arc::new(Pipe(tables))))
+    Ok(compound(members, bag, options, |members| Arc::new(Pipe(members))))
 }
 
 /// `proxy:type:name`: the table itself, since no other process is needed to read it.
@@ -375,6 +408,10 @@ mod tests {
             ("unionmap:{static:a,static:b}", "k", Some("a,b")),
             ("unionmap:{inline:{x=},static:r}", "x", Some("r")),
             ("unionmap:{inline:{zz=1},inline:{x=1}}", "x", Some("1")),
+            ("unionmap:{inline:{x=},inline:{x=}}", "x", None),
+            ("unionmap:{pcre:{{/A/i pattern}}}", "A", Some("pattern")),
+            ("unionmap:{pcre:{{/A/i pattern}},inline:{a=fixed}}", "A", Some("fixed")),
+            ("pipemap:{regexp:{{/A/i pattern}},static:x}", "A", None),
             ("unionmap:{inline:{zz=1},inline:{x=1}}", "y", None),
             ("pipemap:{inline:{x=b},inline:{{B=q r}}}", "x", Some("q r")),
             ("pipemap:{inline:{x=b},inline:{c=d}}", "x", None),

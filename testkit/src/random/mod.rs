@@ -1,17 +1,22 @@
 //! Random scenarios, for comparing postern with the real Postfix: policies over all restrictions of the registry, with
 //! tables, DNS, parameters and sessions to meet them. A seed and a number give one scenario, always the same one.
 
+mod command;
 mod dice;
 mod draft;
 mod known;
 mod lists;
 mod minimise;
 mod parameters;
+pub mod postconf;
+pub mod postmap;
+mod postmap_texts;
 mod sessions;
 mod tables;
 mod words;
 mod zone;
 
+pub use command::{Case, File, Step};
 pub use known::{KNOWN, Known, without_known};
 pub use minimise::minimise;
 

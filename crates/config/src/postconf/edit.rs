@@ -44,6 +44,9 @@ impl Options {
             return Err("-e, -X, or -# accepts no multi-line input".to_owned());
         }
         if self.remove || self.comment_out {
+            if text.contains('=') {
+                return Err("-X or -# requires parameter names without value".to_owned());
+            }
             let name = trim(text).to_owned();
             return Ok(if self.remove { Edit::Remove(name) } else { Edit::CommentOut(name) });
         }
@@ -61,7 +64,7 @@ pub fn edit_main(file: &str, text: &str, edits: &[Edit]) -> Edited {
     });
     let mut found = vec![0usize; wanted.len()];
     let mut current: Option<usize> = None;
-    for line in text.lines() {
+    for line in text.split_terminator('\n') {
         if is_comment(line) {
             push_line(&mut edited.text, "", line);
             continue;
@@ -135,8 +138,12 @@ mod tests {
     const TEXT: &str =
         "# head\nrelayhost = a\n\tb\n# mid\nmyorigin=1\n\nrelayhost = c\nmydestination = x,\n# inner\n   y\n\n# end\n";
 
+    fn parse(args: &[&str]) -> Result<Options, String> {
+        Options::parse(args).map_err(|misuse| misuse.lines().join("\n").replacen("fatal: ", "", 1))
+    }
+
     fn edit(args: &[&str]) -> Result<Edited, String> {
-        Ok(edit_main("main.cf", TEXT, &Options::parse(args)?.edits()?))
+        Ok(edit_main("main.cf", TEXT, &parse(args)?.edits()?))
     }
 
     #[test]
@@ -176,7 +183,14 @@ mod tests {
             (&["a=b\nc"], "-e, -X, or -# accepts no multi-line input"),
             (&["-#", "x=y"], "specify one of -e -#"),
             (&["-X", "x=y"], "specify one of -e -X"),
+            (&["-X", "x", "x=y"], "-X or -# requires parameter names without value"),
             (&["-X"], "missing service argument"),
+            (&["-X", "-x", "a"], "specify one of -x -X"),
+            (&["-d", "-o", "a=b"], "specify one of -d -o"),
+            (&["-h", "-H", "-e", "a=b"], "specify one of -e -h -H"),
+            (&["-M", "-Hn"], "with option -M, do not specify -H -n"),
+            (&["-m", "-n"], "with option -m, do not specify -n"),
+            (&["-MX", "-o", "a=b", "a/b"], "specify one of -o -X"),
             (&["-nd"], "specify one of -d -n"),
             (&["-hH"], "specify one of -h -H"),
             (&["-MF"], "specify one of -F -M"),

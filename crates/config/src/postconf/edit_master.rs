@@ -55,9 +55,9 @@ fn edit_entries(text: &str, edits: &[Edit]) -> Result<Edited, String> {
     let usage = "-Me, -MX or -M# requires service_name/type";
     let mut requests: Vec<Request<'_>> =
         wanted.into_iter().map(|edit| Request::new(edit, 2, usage)).collect::<Result<_, _>>()?;
-    let replacements: Vec<Option<String>> = requests.iter().map(new_entry).collect::<Result<_, _>>()?;
+    let replacements: Vec<Option<Service>> = requests.iter().map(new_entry).collect::<Result<_, _>>()?;
     let mut current: Option<usize> = None;
-    for line in text.lines() {
+    for line in text.split_terminator('\n') {
         if is_comment(line) {
             push_line(&mut edited.text, "", line);
             continue;
@@ -65,29 +65,34 @@ fn edit_entries(text: &str, edits: &[Edit]) -> Result<Edited, String> {
         let continued = line.starts_with(is_space);
         if !continued {
             let (service, kind) = head(line);
-            current = requests.iter().position(|request| request.fits(service, kind));
+            // An entry that a new one would be a twin of gives way to it, too.
+            let is_new = |new: &Option<Service>| {
+                new.as_ref().is_some_and(|new| new.name == service && new.kind.as_str() == kind)
+            };
+            let mut both = requests.iter().zip(&replacements);
+            current = both.position(|(request, new)| request.fits(service, kind) || is_new(new));
         }
         let Some(index) = current else {
             push_line(&mut edited.text, "", line);
             continue;
         };
-        requests[index].found = true;
+        let first = !std::mem::replace(&mut requests[index].found, true);
         match (requests[index].edit, &replacements[index]) {
-            (_, Some(entry)) if !continued => edited.text.push_str(entry),
+            (_, Some(new)) if first => edited.text.push_str(&entry(new)),
             (Edit::CommentOut(_), _) => push_line(&mut edited.text, "#", line),
             _ => {}
         }
     }
     for (request, replacement) in requests.iter().zip(replacements) {
-        if let (false, Some(entry)) = (request.found, replacement) {
-            edited.text.push_str(&entry);
+        if let (false, Some(new)) = (request.found, replacement) {
+            edited.text.push_str(&entry(&new));
         }
     }
     Ok(edited)
 }
 
-/// The entry that a request puts in, as text.
-fn new_entry(request: &Request<'_>) -> Result<Option<String>, String> {
+/// The entry that a request puts in.
+fn new_entry(request: &Request<'_>) -> Result<Option<Service>, String> {
     let Edit::Set(_, value) = request.edit else { return Ok(None) };
     let (master, problems) = MasterCf::parse("master.cf", value);
     if let Some(problem) = problems.iter().find(|problem| problem.is_error()) {
@@ -98,7 +103,7 @@ fn new_entry(request: &Request<'_>) -> Result<Option<String>, String> {
         });
     }
     match master.services().first() {
-        Some(service) => Ok(Some(entry(service))),
+        Some(service) => Ok(Some(service.clone())),
         None => Err(format!("bad field count: \"{}\"", request.shown())),
     }
 }
@@ -122,7 +127,7 @@ fn edit_parts(text: &str, mode: Mode, edits: &[Edit]) -> Result<Edited, String> 
     }
     let mut edited = Edited::default();
     let mut block: Vec<&str> = Vec::new();
-    for line in text.lines() {
+    for line in text.split_terminator('\n') {
         if !is_comment(line) && !line.starts_with(is_space) && block.iter().any(|line| !is_comment(line)) {
             edit_block(&block, mode, &mut requests, &mut edited.text)?;
             block.clear();
@@ -139,10 +144,14 @@ fn edit_parts(text: &str, mode: Mode, edits: &[Edit]) -> Result<Edited, String> 
 fn check_part(request: &Request<'_>, mode: Mode) -> Result<(), String> {
     let part = request.parts[2];
     if mode == Mode::MasterFields {
-        return if FIELD_NAMES.contains(&part) {
-            Ok(())
-        } else {
-            Err(format!("invalid service attribute name: \"{part}\""))
+        if !FIELD_NAMES.contains(&part) {
+            return Err(format!("invalid service attribute name: \"{part}\""));
+        }
+        return match request.edit {
+            Edit::Set(_, value) if part != "command" && value.contains(is_space) => {
+                Err("-Fe does not accept whitespace in non-command field".to_owned())
+            }
+            _ => Ok(()),
         };
     }
     if part == "*" {
@@ -189,9 +198,6 @@ fn set_field(service: &mut Service, request: &Request<'_>) -> Result<(), String>
     fields[index].clone_from(value);
     let (master, problems) = MasterCf::parse("master.cf", &fields.join(" "));
     let invalid = || format!("invalid {} field \"{value}\" in \"{value}\"", FIELD_NAMES[index]);
-    if index != 7 && value.contains(is_space) {
-        return Err("-Fe does not accept whitespace in non-command field".to_owned());
-    }
     if value.is_empty() {
         return Err(invalid());
     }
@@ -246,7 +252,7 @@ mod tests {
     const TEXT: &str = "# head\nsmtp inet n - n - - smtpd\n   -o relayhost=x\n# mid\n   -o myorigin=y -v\n\npickup unix n - n 60 1 pickup\n# c1\nsmtp unix - - n - - smtp\n# tail\n";
 
     fn edit(args: &[&str]) -> Result<Edited, String> {
-        let options = Options::parse(args)?;
+        let options = Options::parse(args).map_err(|misuse| misuse.lines().join("\n"))?;
         edit_master(TEXT, options.mode, &options.edits()?)
     }
 

@@ -53,11 +53,14 @@ pub(super) fn command(column: usize, command: &str, argv: &[String], fold: bool,
             }
         }
         let width = text.chars().count();
-        if fold && (setting || column + 1 + width >= LIMIT) {
+        // Braces that are added here come too late to be counted.
+        let counted = if setting { width } else { word.chars().count() };
+        if fold && (setting || column + 1 + counted >= LIMIT) {
             out.push('\n');
             out.push_str(INDENT);
             column = INDENT.len();
-        } else {
+        } else if setting || column > INDENT.len() {
+            // Postfix takes what is this short (`smtp` alone) for the indentation of a folded line.
             out.push(' ');
             column += 1;
         }
@@ -102,5 +105,14 @@ mod tests {
         out.clear();
         command(57, "smtpd", &argv, false, &mut out);
         assert_eq!(out, "smtpd -v -o {a=b c} -D x -o y\n");
+        for (command_name, argv, line) in [
+            ("smtp", ["-v", "-D"], "smtp-v -D\n"),
+            ("smtp", ["-o", "a=b"], "smtp -o a=b\n"),
+            ("smtpd", ["-v", "-D"], "smtpd -v -D\n"),
+        ] {
+            out.clear();
+            command(0, command_name, &argv.map(str::to_owned), false, &mut out);
+            assert_eq!(out, line);
+        }
     }
 }

@@ -10,7 +10,9 @@ use crate::usage::Class;
 pub(super) fn show(view: &View<'_>, output: &mut Output) -> Result<(), String> {
     if !view.options.names.is_empty() {
         for name in &view.options.names {
-            if view.usage.class(name).is_none() || (view.options.defaults && is_user(view, name)) {
+            // What somebody refers to but nobody defines isn't known.
+            let undefined = is_user(view, name) && !view.parameters.is_set(name);
+            if view.usage.class(name).is_none() || undefined || (view.options.defaults && is_user(view, name)) {
                 output.warn(&format!("{name}: unknown parameter"));
             } else {
                 show_one(view, name, output)?;

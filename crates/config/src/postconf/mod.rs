@@ -19,7 +19,7 @@ use crate::usage::{Class, Usage, all_overrides};
 
 pub use edit::{Edit, Edited, edit_main};
 pub use edit_master::edit_master;
-pub use options::{Classes, Mode, Options};
+pub use options::{Classes, Misuse, Mode, Options};
 
 /// What the command writes, and its exit status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,10 +37,9 @@ impl Output {
         self.say("warning", text);
     }
 
-    /// Control characters do not get into messages.
     fn say(&mut self, severity: &str, text: &str) {
-        let text: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-        self.stderr.push_str(&format!("postconf: {severity}: {text}\n"));
+        self.stderr.push_str(&message(severity, text));
+        self.stderr.push('\n');
     }
 
     /// After a fatal error nothing that was to be printed is.
@@ -52,6 +51,12 @@ impl Output {
     }
 }
 
+/// A message of the command. Control characters and what isn't ASCII do not get into it, as in Postfix's own.
+pub fn message(severity: &str, text: &str) -> String {
+    let shown = |byte: u8| if matches!(byte, b' '..=b'~') { char::from(byte) } else { '?' };
+    format!("postconf: {severity}: {}", text.bytes().map(shown).collect::<String>())
+}
+
 /// Runs the command, editing excepted ([`edit_main`], [`edit_master`]). `main` is `None` if there is no `main.cf`
 /// (`-d` does not look at it); `master` is `None` if there is no `master.cf`. With
 /// [`HostFacts::config_directory`], `config_directory` counts as set.
@@ -61,20 +66,30 @@ pub fn run(options: &Options, main: Option<&MainCf>, master: Option<&MasterCf>, 
         output.stdout = list.iter().map(|line| format!("{line}\n")).collect();
         return output;
     }
-    if !options.defaults {
-        let Some(main) = main else { return output.fatal("open main.cf: No such file or directory") };
-        if let Some(fatal) = report_main(main, &mut output) {
-            return output.fatal(&fatal);
+    let missing = |name: &str| {
+        let dir = host.config_directory.as_ref().map(|dir| format!("{dir}/")).unwrap_or_default();
+        format!("open {dir}{name}: No such file or directory")
+    };
+    // The file that is asked for is read first.
+    let of_master = |output: &mut Output| match master {
+        Some(master) => report_master(master, output),
+        None if options.mode == Mode::Main => {
+            output.warn(&missing("master.cf"));
+            None
         }
-    }
-    match master {
-        Some(master) => {
-            if let Some(fatal) = report_master(master, &mut output) {
-                return output.fatal(&fatal);
-            }
-        }
-        None if options.mode != Mode::Main => return output.fatal("open master.cf: No such file or directory"),
-        None => {}
+        None => Some(missing("master.cf")),
+    };
+    let of_main = |output: &mut Output| match main {
+        _ if options.defaults => None,
+        Some(main) => report_main(main, output),
+        None => Some(missing("main.cf")),
+    };
+    let fatal = match options.mode {
+        Mode::Main => of_main(&mut output).or_else(|| of_master(&mut output)),
+        _ => of_master(&mut output).or_else(|| of_main(&mut output)),
+    };
+    if let Some(fatal) = fatal {
+        return output.fatal(&fatal);
     }
     let view = View::new(options, main, master, host);
     view.report_names(&mut output);

@@ -78,11 +78,44 @@ pub struct Options {
     pub names: Vec<String>,
 }
 
+/// Why a command line can't be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Misuse {
+    /// getopt(3)'s complaint, which the command shows before its usage.
+    Option(String),
+    /// The text after `postconf: fatal: `.
+    Fatal(String),
+}
+
+impl Misuse {
+    /// What to print, a line each: texts after `postconf: `.
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Option(text) => vec![text.clone(), format!("fatal: {USAGE}")],
+            Self::Fatal(text) => vec![format!("fatal: {text}")],
+        }
+    }
+}
+
+impl From<String> for Misuse {
+    fn from(text: String) -> Self {
+        Self::Fatal(text)
+    }
+}
+
+/// What the command says of itself.
+const USAGE: &str = "usage: postconf [-a (server SASL types)] [-A (client SASL types)] [-c config_dir] [-C param_class] \
+    [-d (parameter defaults)] [-e (edit configuration)] [-f (fold lines)] [-F (master.cf fields)] [-h (no names)] \
+    [-H (no values)] [-j (JSON)] [-l (lock types)] [-m (map types)] [-M (master.cf)] [-n (non-default parameters)] \
+    [-o name=value (override parameter value)] [-p (main.cf, default)] [-P (master.cf parameters)] [-q (no warnings)] \
+    [-v (verbose)] [-x (expand parameter values)] [-X (exclude)] [-# (comment-out)] [name...]";
+
 impl Options {
-    /// Reads a command line (without the command name). The error is the text after `postconf: fatal: `.
-    pub fn parse<S: AsRef<str>>(args: &[S]) -> Result<Self, String> {
+    /// Reads a command line (without the command name). Options end at the first name, as in Postfix.
+    pub fn parse<S: AsRef<str>>(args: &[S]) -> Result<Self, Misuse> {
         let mut options = Self::default();
         let mut seen = String::new();
+        let mut given = Vec::new();
         let mut args = args.iter().map(AsRef::as_ref);
         while let Some(arg) = args.next() {
             if arg == "--" {
@@ -91,15 +124,21 @@ impl Options {
             }
             if !arg.starts_with('-') || arg == "-" {
                 options.names.push(arg.to_owned());
-                continue;
+                options.names.extend(args.map(str::to_owned));
+                break;
             }
             let mut letters = arg[1..].chars();
             while let Some(letter) = letters.next() {
                 if matches!(letter, 'c' | 'C' | 'o') {
                     let rest = letters.as_str();
                     let value = if rest.is_empty() { args.next() } else { Some(rest) };
-                    let value = value.ok_or_else(|| format!("option -{letter} requires an argument"))?;
-                    options.valued(letter, value)?;
+                    let missing = || Misuse::Option(format!("option requires an argument -- '{letter}'"));
+                    let value = value.ok_or_else(missing)?;
+                    match letter {
+                        'c' => options.config_directory = Some(value.to_owned()),
+                        'C' => options.classes = Classes::parse(value)?,
+                        _ => given.push(value),
+                    }
                     seen.push(letter);
                     break;
                 }
@@ -107,20 +146,25 @@ impl Options {
                 seen.push(letter);
             }
         }
-        if !options.is_edit() && options.names.iter().any(|name| name.contains('=')) {
+        let assigns = options.names.first().is_some_and(|name| name.contains('='));
+        if !options.is_edit() && assigns {
             options.edit = true;
             seen.push('e');
-        } else if options.is_edit() && !options.edit && options.names.iter().any(|name| name.contains('=')) {
+        } else if options.is_edit() && !options.edit && assigns {
             seen.push('e');
         }
         check_together(&seen)?;
+        options.overrides = given.into_iter().map(parameter_override).collect::<Result<_, _>>()?;
+        if options.edit && options.names.is_empty() {
+            return Err("-e requires name=value argument".to_owned().into());
+        }
         if options.is_edit() && options.names.is_empty() && !options.edit {
-            return Err("missing service argument".to_owned());
+            return Err("missing service argument".to_owned().into());
         }
         Ok(options)
     }
 
-    fn letter(&mut self, letter: char) -> Result<(), String> {
+    fn letter(&mut self, letter: char) -> Result<(), Misuse> {
         match letter {
             'n' => self.explicit_only = true,
             'd' => self.defaults = true,
@@ -142,36 +186,7 @@ impl Options {
             'l' => self.mode = Mode::LockMethods,
             'a' => self.mode = Mode::SaslServer,
             'A' => self.mode = Mode::SaslClient,
-            _ => return Err(format!("invalid option -- '{letter}'")),
-        }
-        Ok(())
-    }
-
-    fn valued(&mut self, letter: char, value: &str) -> Result<(), String> {
-        match letter {
-            'c' => self.config_directory = Some(value.to_owned()),
-            'C' => {
-                let mut classes = Classes { builtin: false, service: false, user: false };
-                for word in value.split([',', ' ']).filter(|word| !word.is_empty()) {
-                    match word {
-                        "builtin" => classes.builtin = true,
-                        "service" => classes.service = true,
-                        "user" => classes.user = true,
-                        "all" => classes = Classes::default(),
-                        _ => return Err(format!("unknown -C option value \"{word}\" in \"{value}\"")),
-                    }
-                }
-                self.classes = classes;
-            }
-            _ => {
-                let bad = |why: &str| format!("invalid parameter override: {value}: {why}");
-                let (name, text) = value.split_once('=').ok_or_else(|| bad("missing '=' after attribute name"))?;
-                let name = name.trim();
-                if name.is_empty() {
-                    return Err(bad("missing attribute name"));
-                }
-                self.overrides.push((name.to_owned(), text.trim().to_owned()));
-            }
+            _ => return Err(Misuse::Option(format!("invalid option -- '{letter}'"))),
         }
         Ok(())
     }
@@ -180,6 +195,33 @@ impl Options {
     pub fn is_edit(&self) -> bool {
         self.edit || self.comment_out || self.remove
     }
+}
+
+impl Classes {
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut classes = Self { builtin: false, service: false, user: false };
+        for word in text.split([',', ' ']).filter(|word| !word.is_empty()) {
+            match word {
+                "builtin" => classes.builtin = true,
+                "service" => classes.service = true,
+                "user" => classes.user = true,
+                "all" => classes = Self::default(),
+                _ => return Err(format!("unknown -C option value \"{word}\" in \"{text}\"")),
+            }
+        }
+        Ok(classes)
+    }
+}
+
+/// `name=value` of `-o`.
+fn parameter_override(text: &str) -> Result<(String, String), String> {
+    let bad = |why: &str| format!("invalid parameter override: {text}: {why}");
+    let (name, value) = text.split_once('=').ok_or_else(|| bad("missing '=' after attribute name"))?;
+    let name = name.trim();
+    if name.is_empty() {
+        return Err(bad("missing attribute name"));
+    }
+    Ok((name.to_owned(), value.trim().to_owned()))
 }
 
 const TABLE_TYPES: &[&str] = &[
@@ -222,32 +264,39 @@ impl Mode {
     }
 }
 
-/// Letters of which at most one may be given.
-const EXCLUSIVE: [&str; 4] = ["aAFlmMPp", "#edXn", "hHj", "dn"];
+/// Letters of which at most one may be given, in the order in which they are looked at.
+const EXCLUSIVE: [&str; 6] = ["aAFlmMPp", "deX#n", "eX#f", "eX#x", "deX#o", "eX#hHj"];
+
+/// What some modes don't go with.
+const REFUSED: [(char, &str); 7] = [
+    ('M', "dhHn"),
+    ('F', "dn#X"),
+    ('P', "dn#"),
+    ('a', "defhHnox#X"),
+    ('A', "defhHnox#X"),
+    ('l', "defhHnox#X"),
+    ('m', "defhHnox#X"),
+];
 
 fn check_together(seen: &str) -> Result<(), String> {
     let has = |letter: char| seen.contains(letter);
-    for mode in ['M', 'F', 'P'] {
-        let refused = match mode {
-            'M' => "dhHn",
-            'F' => "dn#X",
-            _ => "dn#",
-        };
-        if has(mode)
-            && let Some(letter) = refused.chars().find(|letter| has(*letter))
-        {
-            return Err(format!("with option -{mode}, do not specify -{letter}"));
+    for group in EXCLUSIVE {
+        let given: Vec<char> = group.chars().filter(|letter| has(*letter)).collect();
+        if given.len() > 1 {
+            return Err(format!("specify one of {}", listed(given)));
         }
     }
-    for group in EXCLUSIVE {
-        let mut given: Vec<char> = group.chars().filter(|letter| has(*letter)).collect();
-        if given.len() > 1 {
-            given.sort_unstable_by_key(|letter| {
-                (*letter == '#', letter.to_ascii_lowercase(), !letter.is_ascii_lowercase())
-            });
-            let names: Vec<String> = given.iter().map(|letter| format!("-{letter}")).collect();
-            return Err(format!("specify one of {}", names.join(" ")));
+    for (mode, refused) in REFUSED.into_iter().filter(|(mode, _)| has(*mode)) {
+        let given: Vec<char> = refused.chars().filter(|letter| has(*letter)).collect();
+        if !given.is_empty() {
+            return Err(format!("with option -{mode}, do not specify {}", listed(given)));
         }
     }
     Ok(())
+}
+
+/// Options in Postfix's order.
+fn listed(mut letters: Vec<char>) -> String {
+    letters.sort_unstable_by_key(|letter| (*letter == '#', letter.to_ascii_lowercase(), !letter.is_ascii_lowercase()));
+    letters.iter().map(|letter| format!("-{letter}")).collect::<Vec<_>>().join(" ")
 }

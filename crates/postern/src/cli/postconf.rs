@@ -48,8 +48,8 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     }
     let options = match Options::parse(arguments) {
         Ok(options) => options,
-        Err(problem) => {
-            eprintln!("postconf: fatal: {problem}");
+        Err(misuse) => {
+            misuse.lines().iter().for_each(|line| eprintln!("postconf: {line}"));
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -67,26 +67,39 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
 }
 
 fn edit(options: &Options, dir: Option<&Path>) -> Result<ExitCode> {
+    let fatal = |problem: String| {
+        eprintln!("{}", postconf::message("fatal", &problem));
+        Ok(ExitCode::FAILURE)
+    };
+    let edits = match options.edits() {
+        Ok(edits) => edits,
+        Err(problem) => return fatal(problem),
+    };
     let dir = dir.context("name the configuration to change with -c DIR")?;
     let name = if options.mode == Mode::Main { "main.cf" } else { "master.cf" };
     let path = dir.join(name);
-    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let file = path.display().to_string();
-    let edited = options.edits().and_then(|edits| match options.mode {
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            // Postfix begins with the new file.
+            let what = if dir.is_dir() { format!("{file} for reading") } else { format!("{file}.tmp") };
+            return fatal(format!("open {what}: No such file or directory"));
+        }
+        Err(error) => return Err(error).with_context(|| format!("reading {file}")),
+    };
+    let edited = match options.mode {
         Mode::Main => Ok(postconf::edit_main(&file, &text, &edits)),
         mode => postconf::edit_master(&text, mode, &edits),
-    });
+    };
     let new = match edited {
         Ok(edited) => {
             for warning in edited.warnings {
-                eprintln!("postconf: warning: {warning}");
+                eprintln!("{}", postconf::message("warning", &warning));
             }
             edited.text
         }
-        Err(problem) => {
-            eprintln!("postconf: fatal: {problem}");
-            return Ok(ExitCode::FAILURE);
-        }
+        Err(problem) => return fatal(problem),
     };
     if new != text {
         // Written beside and renamed: a crash leaves the old file or the new one.

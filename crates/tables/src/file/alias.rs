@@ -75,7 +75,6 @@ fn scan(mut text: &[u8]) -> Vec<Token> {
                 (Token::Literal(word), rest.get(1..).unwrap_or_default())
             }
             b'(' => comment(text),
-            b'\\' if rest.is_empty() => break,
             special if is_special(*special) && *special != b'\\' => (Token::Special(*special), rest),
             _ => {
                 let (word, rest) = word(text, |byte| !is_special(byte) && !is_blank(byte));
@@ -135,7 +134,8 @@ fn written(tokens: &[Token], external: bool) -> Vec<u8> {
     let mut after_word = false;
     for token in tokens {
         let is_word = !matches!(token, Token::Special(_));
-        if after_word && (is_word || *token == Token::Special(b'<')) {
+        let before_route = *token == Token::Special(b'<') && text.last().is_some_and(|&last| last != b' ');
+        if after_word && is_word || before_route {
             text.push(b' ');
         }
         match token {
@@ -192,6 +192,8 @@ mod tests {
             ("a;b", "a;b"),
             ("a<b>c", "a <b>c"),
             ("a < b > c", "a <b>c"),
+            ("<d@e><d@e>, <x>", "<d@e> <d@e>, <x>"),
+            (":;!<d>", ":;! <d>"),
             ("a(c(d)e)b", "a (c(d)e) b"),
             ("a (unclosed", "a (unclosed"),
             ("\"q\"r", "\"q\" r"),
@@ -201,6 +203,7 @@ mod tests {
             ("a\\\"b", "\"a\\\"b\""),
             ("a\\ b", "\"a b\""),
             ("a\\", "a"),
+            ("a \\", "a "),
             ("\"a\\\\b\"", "\"a\\\\b\""),
             (":include:/x/y", ":include:/x/y"),
             ("|\"cmd a\"", "|\"cmd a\""),
@@ -251,6 +254,7 @@ mod tests {
             assert_eq!(entry(line.as_bytes()), Err("need name:value pair"), "{line}");
         }
         assert_eq!(entry(b"a@b: c"), Err("name must be local"));
-        assert_eq!(entry(b"\\"), Ok(None));
+        assert_eq!(entry(b"\\"), Err("need name:value pair"));
+        assert_eq!(entry(b"\r"), Ok(None));
     }
 }

@@ -3,6 +3,7 @@
 
 use super::bdb::{HASH_MAGIC, PAGE_HASH};
 use super::bdb_write::{HEADER, Header, PAGE, Writer};
+use std::cmp::Ordering;
 
 const META: u8 = 8;
 /// Longer items go to overflow pages, so that four fit into every page.
@@ -62,6 +63,15 @@ fn size(data: &[u8]) -> usize {
     if data.len() > LONG { 12 } else { 1 + data.len() }
 }
 
+/// The library's order of keys on a page: by their bytes, but longer ones before those they start with.
+fn precedes(left: &[u8], right: &[u8]) -> bool {
+    let common = left.len().min(right.len());
+    match left[..common].cmp(&right[..common]) {
+        Ordering::Equal => left.len() > right.len(),
+        other => other == Ordering::Less,
+    }
+}
+
 impl Table<'_> {
     fn bucket(&self, pair: Pair) -> usize {
         let hash = self.hashes[pair as usize];
@@ -86,7 +96,7 @@ impl Table<'_> {
         let at = at.unwrap_or(last + 1);
         let page = &mut pages[at];
         page.used += size;
-        let place = page.pairs.partition_point(|&other| self.pairs[other as usize].0 < key);
+        let place = page.pairs.partition_point(|&other| precedes(self.pairs[other as usize].0, key));
         page.pairs.insert(place, pair);
         is_full
     }

@@ -131,7 +131,7 @@ impl Database {
     fn add(&mut self, key: &[u8], value: &[u8]) {
         // A file may have a key twice (cdb); the first is what a look-up finds.
         let hash = self.hasher.hash_one(key);
-        if self.find(hash, key).is_none() {
+        if self.place(hash, key).is_none() {
             self.insert(hash, key, value);
         }
     }
@@ -143,24 +143,35 @@ impl Database {
         self.index.insert_unique(hash, place, |&place| hasher.hash_one(key_at(pairs, place)));
     }
 
-    fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
+    fn place(&self, hash: u64, key: &[u8]) -> Option<u32> {
         self.index.find(hash, |&place| key_at(&self.pairs, place) == key).copied()
     }
 
     /// The value of a key.
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
-        let place = self.find(self.hasher.hash_one(key), key)?;
+        let place = self.place(self.hasher.hash_one(key), key)?;
         self.pairs.get(place as usize)?.as_ref().map(|(_, value)| &**value)
     }
 
-    /// Put a pair in.
-    pub fn put(&mut self, key: &[u8], value: &[u8], existing: Existing) -> Result<Stored, DatabaseError> {
+    /// As [`Database::get`]; a key that can't be in such a table is an error.
+    pub fn find(&self, key: &[u8]) -> Result<Option<&[u8]>, DatabaseError> {
+        self.check(key)?;
+        Ok(self.get(key))
+    }
+
+    fn check(&self, key: &[u8]) -> Result<(), DatabaseError> {
         if self.format == Format::Lmdb && !(1..=LMDB_KEY).contains(&key.len()) {
             let text = "MDB_BAD_VALSIZE: Unsupported size of key/DB name/data, or wrong DUPFIXED size";
             return Err(DatabaseError(text.to_owned()));
         }
+        Ok(())
+    }
+
+    /// Put a pair in.
+    pub fn put(&mut self, key: &[u8], value: &[u8], existing: Existing) -> Result<Stored, DatabaseError> {
+        self.check(key)?;
         let hash = self.hasher.hash_one(key);
-        match self.find(hash, key).and_then(|place| self.pairs.get_mut(place as usize)) {
+        match self.place(hash, key).and_then(|place| self.pairs.get_mut(place as usize)) {
             Some(_) if existing == Existing::Keep => return Ok(Stored::Duplicate),
             Some(pair) => *pair = Some((key.into(), value.into())),
             None => self.insert(hash, key, value),
@@ -219,8 +230,9 @@ pub struct Update {
 impl Update {
     /// Begin. The file need not exist yet.
     pub fn begin(format: Format, path: &Path) -> Result<Self, DatabaseError> {
+        let what = if format == Format::Lmdb { "open database" } else { "open" };
         let replacement = Replacement::begin(path)
-            .map_err(|error| DatabaseError(format!("open {}: {}", path.display(), io_text(&error))))?;
+            .map_err(|error| DatabaseError(format!("{what} {}: {}", path.display(), io_text(&error))))?;
         Ok(Self { replacement, format })
     }
 

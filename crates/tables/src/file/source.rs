@@ -2,7 +2,7 @@
 
 use super::alias;
 use super::text::{is_unbalanced, split};
-use crate::lines::{LINE_LIMIT, LogicalLines, TooLong, objection, printable_as};
+use crate::lines::{LINE_LIMIT, LogicalLines, TooLong, objection, printable};
 
 /// How entries are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,14 +48,14 @@ pub fn read<E: From<TooLongLine>>(
 ) -> Result<(), E> {
     for line in LogicalLines::new(text) {
         let line = line.map_err(|TooLong(line)| TooLongLine { file: name.to_owned(), line })?;
-        if let Some(text) = objection(&line, name, utf8) {
+        if let Some(text) = objection(&line, name, utf8, LINE_LIMIT) {
             each(Item::Warning(text))?;
             continue;
         }
         let place = format!("{name}, line {}", line.number);
         let warn = |text: &str| Item::Warning(format!("{place}: {text}"));
         match syntax {
-            Syntax::Map => map_line(&line.text, line.number, utf8, warn, &mut each)?,
+            Syntax::Map => map_line(&line.text, line.number, warn, &mut each)?,
             Syntax::Alias => match alias::entry(&line.text) {
                 Ok(None) => {}
                 Ok(Some((key, value))) => each(Item::Entry { line: line.number, key, value })?,
@@ -69,14 +69,13 @@ pub fn read<E: From<TooLongLine>>(
 fn map_line<E>(
     text: &[u8],
     line: u32,
-    utf8: bool,
     warn: impl Fn(&str) -> Item,
     each: &mut impl FnMut(Item) -> Result<(), E>,
 ) -> Result<(), E> {
     let (key, value) = split(text);
     if value.is_empty() {
         if key.len() == text.len() && is_unbalanced(text) {
-            let shown = printable_as(&text[..text.len().min(100)], utf8);
+            let shown = printable(text);
             return each(warn(&format!("unbalanced '\"' in '{shown}' -- ignoring this line")));
         }
         return each(warn("expected format: key whitespace value"));

@@ -5,7 +5,6 @@ use super::owner::Owner;
 use super::query::read_input;
 use super::table::{files, unsupported};
 use super::{Fatal, Run, Tool, base64, output};
-use nix::unistd::gethostname;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -173,8 +172,11 @@ impl Run {
     /// What Sendmail and NIS expect in an alias table: a mark of completeness, the time, and the host.
     fn store_magic(&mut self, making: &mut Making) -> Result<(), Fatal> {
         let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let host = gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        for (key, value) in [("@", "@"), ("YP_LAST_MODIFIED", &time.to_string()), ("YP_MASTER_NAME", &host)] {
+        let host = self.settings.parameters.get("myhostname");
+        making.put(b"@", b"@", Existing::Replace)?;
+        // NIS wants these without NULs.
+        making.with_nul = false;
+        for (key, value) in [("YP_LAST_MODIFIED", time.to_string()), ("YP_MASTER_NAME", host)] {
             making.put(key.as_bytes(), value.as_bytes(), Existing::Replace)?;
         }
         Ok(())

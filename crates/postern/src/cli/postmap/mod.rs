@@ -76,14 +76,15 @@ pub fn run(tool: Tool, arguments: &[OsString]) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let settings = match Settings::read(&options, &mut console) {
+    let settings = Settings::read(&options, &mut console);
+    let settings = match settings.and_then(|settings| options.check(tool).map(|()| settings).map_err(Fatal)) {
         Ok(settings) => settings,
         Err(Fatal(text)) => {
             console.say("fatal", &text);
             return ExitCode::FAILURE;
         }
     };
-    console.utf8 = settings.utf8;
+    console.utf8 = settings.smtputf8;
     if options.mime && !options.headers && !options.body {
         console.warn("ignoring -m option without -b or -h");
     }

@@ -149,7 +149,6 @@ impl Options {
             options.letters(tool, letters, &mut rest)?;
         }
         options.tables = rest.cloned().collect();
-        options.check(tool)?;
         Ok(options)
     }
 
@@ -210,7 +209,10 @@ impl Options {
             b'o' => self.as_owner = false,
             b'p' => self.save_mode = false,
             b'r' => self.duplicates = Duplicates::Replace,
-            b's' => self.act(Action::List)?,
+            b's' if matches!(self.action, Action::Query(_) | Action::Delete(_)) => {
+                return Err(Misuse { detail: None, fatal: "specify only one of -s or -q or -d".to_owned() });
+            }
+            b's' => self.action = Action::List,
             b'u' => self.utf8 = false,
             b'U' => self.force_utf8 = true,
             b'w' => self.duplicates = Duplicates::Ignore,
@@ -220,13 +222,13 @@ impl Options {
         Ok(())
     }
 
-    fn check(&self, tool: Tool) -> Result<(), Misuse> {
-        let fatal = |fatal: String| Err(Misuse { detail: None, fatal });
-        if self.tables.is_empty() {
-            return fatal(tool.usage());
-        }
+    /// What can't be together, or is missing: the text after `fatal: `. main.cf has been read before.
+    pub fn check(&self, tool: Tool) -> Result<(), String> {
         if (self.headers || self.body || self.mime) && !self.reads_keys() {
-            return fatal("specify -b -h or -m only with \"-q -\"".to_owned());
+            return Err("specify -b -h or -m only with \"-q -\"".to_owned());
+        }
+        if self.tables.is_empty() {
+            return Err(tool.usage());
         }
         Ok(())
     }
@@ -252,7 +254,9 @@ mod tests {
     use super::*;
 
     fn parse(tool: Tool, line: &str) -> Result<Options, Misuse> {
-        Options::parse(tool, &line.split(' ').filter(|word| !word.is_empty()).map(OsString::from).collect::<Vec<_>>())
+        let words: Vec<_> = line.split(' ').filter(|word| !word.is_empty()).map(OsString::from).collect();
+        let options = Options::parse(tool, &words)?;
+        options.check(tool).map(|()| options).map_err(|fatal| Misuse { detail: None, fatal })
     }
 
     #[test]
@@ -278,7 +282,8 @@ mod tests {
             (Tool::Postmap, "-q k", None, usage),
             (Tool::Postmap, "-q k -d l t", None, "specify only one of -s -q or -d"),
             (Tool::Postmap, "-sq", Some("option requires an argument -- 'q'"), usage),
-            (Tool::Postmap, "-s -s t", None, "specify only one of -s -q or -d"),
+            (Tool::Postmap, "-s -q k t", None, "specify only one of -s -q or -d"),
+            (Tool::Postmap, "-d k -s t", None, "specify only one of -s or -q or -d"),
             (Tool::Postmap, "-hq k t", None, "specify -b -h or -m only with \"-q -\""),
             (Tool::Postmap, "-m t", None, "specify -b -h or -m only with \"-q -\""),
             (Tool::Postalias, "-h t", Some("invalid option -- 'h'"), aliases),

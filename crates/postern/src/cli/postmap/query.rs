@@ -1,7 +1,7 @@
 //! `-q`, `-d` and `-s`.
 
 use super::options::split_table;
-use super::table::{Compiled, Kind, QueryTable, compiled_name, until_nul, warn_if_older};
+use super::table::{Compiled, Kind, QueryTable, compiled_name, no_name, unsupported, until_nul, warn_if_older};
 use super::{Fatal, Run, Tool};
 use message::cleanup::{Segment, segments};
 use std::io::Read;
@@ -10,7 +10,10 @@ use std::path::Path;
 use tables::database::{Database, Format, Update};
 
 /// Tables that Postfix opens for writing, although it can't delete from them.
-const WRITABLE: [&str; 3] = ["static", "environ", "fail"];
+const WRITABLE: [&str; 2] = ["static", "environ"];
+
+/// References, with their tables once they are open.
+type Tables = Vec<((String, String), Option<QueryTable>)>;
 
 impl Run {
     /// The tables of the command line, with types.
@@ -25,17 +28,14 @@ impl Run {
         if key != b"-" {
             return self.query_one(key);
         }
-        let mut tables = Vec::new();
-        for (kind, name) in self.references() {
-            tables.push(self.open(&kind, &name)?);
-        }
+        let mut tables: Tables = self.references().into_iter().map(|reference| (reference, None)).collect();
         let input = read_input()?;
         if self.options.headers || self.options.body {
-            return self.query_message(&tables, &input);
+            return self.query_message(&mut tables, &input);
         }
         let mut found = false;
         for key in lines(&input) {
-            found |= self.query_key(&tables, key, self.settings.utf8)?;
+            found |= self.query_key(&mut tables, key, self.settings.utf8)?;
         }
         Ok(found)
     }
@@ -44,7 +44,7 @@ impl Run {
         for (kind, name) in self.references() {
             let table = self.open(&kind, &name)?;
             if let Some(value) = self.get(&table, key, self.settings.utf8)? {
-                self.warn_if_empty(&table, key, &value);
+                self.warn_if_empty(&format!("{kind}:{name}"), key, &value);
                 match self.options.json {
                     true => self.print_json(key, &value)?,
                     false => self.console.print(&[&value, b"\n"])?,
@@ -56,10 +56,15 @@ impl Run {
     }
 
     /// The first value of a key, printed with it.
-    fn query_key(&mut self, tables: &[QueryTable], key: &[u8], utf8: bool) -> Result<bool, Fatal> {
-        for table in tables {
+    fn query_key(&mut self, tables: &mut Tables, key: &[u8], utf8: bool) -> Result<bool, Fatal> {
+        for ((kind, name), table) in tables {
+            // A table that no key comes to isn't opened.
+            let table = match table {
+                Some(table) => table,
+                None => table.insert(self.open(kind, name)?),
+            };
             if let Some(value) = self.get(table, key, utf8)? {
-                self.warn_if_empty(table, key, &value);
+                self.warn_if_empty(&format!("{kind}:{name}"), key, &value);
                 self.print_pair(key, &value)?;
                 return Ok(true);
             }
@@ -67,7 +72,7 @@ impl Run {
         Ok(false)
     }
 
-    fn query_message(&mut self, tables: &[QueryTable], message: &[u8]) -> Result<bool, Fatal> {
+    fn query_message(&mut self, tables: &mut Tables, message: &[u8]) -> Result<bool, Fatal> {
         // UTF-8 isn't asked of messages, unless it is forced.
         let utf8 = self.settings.utf8 && self.options.force_utf8;
         let (headers, body, mime) = (self.options.headers, self.options.body, self.options.mime);
@@ -94,9 +99,9 @@ impl Run {
         failure.map_or(Ok(found), Err)
     }
 
-    fn warn_if_empty(&mut self, table: &QueryTable, key: &[u8], value: &[u8]) {
+    fn warn_if_empty(&mut self, name: &str, key: &[u8], value: &[u8]) {
         if value.is_empty() {
-            let (name, key) = (&table.name, self.console.shown(key));
+            let key = self.console.shown(key);
             self.console.warn(&format!("table {name}: key {key}: empty string result is not allowed"));
             self.console.warn(&format!("table {name} should return NO RESULT in case of NOT FOUND"));
         }
@@ -115,9 +120,9 @@ impl Run {
         Ok(self.console.print(&[line.as_bytes()])?)
     }
 
-    /// `-s`.
+    /// `-s`: the first table only, as in Postfix.
     pub(super) fn list(&mut self) -> Result<(), Fatal> {
-        for (kind, name) in self.references() {
+        if let Some((kind, name)) = self.references().into_iter().next() {
             if kind == "fail" {
                 return Err(Fatal(format!("table {kind}:{name}: sequence error: Application error")));
             }
@@ -136,19 +141,21 @@ impl Run {
                 }
             };
             for (key, value) in pairs {
-                self.list_pair(&table, &key, value)?;
+                self.list_pair(&format!("{kind}:{name}"), &table, &key, value)?;
             }
         }
         Ok(())
     }
 
     /// What can't be decoded is left out.
-    fn list_pair(&mut self, table: &QueryTable, key: &[u8], value: Vec<u8>) -> Result<(), Fatal> {
-        match self.options.files.then(|| self.file_value(table, key, value.clone())) {
-            Some(Err(_)) => Ok(()),
-            Some(Ok(value)) => self.print_pair(key, &value),
-            None => self.print_pair(key, &value),
-        }
+    fn list_pair(&mut self, name: &str, table: &QueryTable, key: &[u8], value: Vec<u8>) -> Result<(), Fatal> {
+        let value = match self.options.files.then(|| self.file_value(table, key, value.clone())) {
+            Some(Err(_)) => return Ok(()),
+            Some(Ok(value)) => until_nul(&value).to_vec(),
+            None => value,
+        };
+        self.warn_if_empty(name, key, &value);
+        self.print_pair(key, &value)
     }
 
     /// `-d`: was anything deleted?
@@ -163,7 +170,13 @@ impl Run {
     fn delete_keys(&mut self, keys: &[&[u8]]) -> Result<bool, Fatal> {
         let mut found = false;
         for (kind, name) in self.references() {
-            let Some(format) = Format::of(&kind) else { return Err(self.cannot_delete(&kind, &name)) };
+            if kind.is_empty() || name.is_empty() {
+                return Err(no_name(&kind, &name));
+            }
+            let Some(format) = Format::of(&kind) else {
+                found |= self.cannot_delete(&kind, &name, keys)?;
+                continue;
+            };
             if format == Format::Cdb {
                 return Err(Fatal(super::create::CDB_FLAGS.to_owned()));
             }
@@ -172,15 +185,34 @@ impl Run {
         Ok(found)
     }
 
-    fn cannot_delete(&mut self, kind: &str, name: &str) -> Fatal {
-        match self.open(kind, name) {
-            Ok(_) if kind == "fail" => Fatal(format!("table {kind}:{name}: delete error: Application error")),
-            Ok(_) if WRITABLE.contains(&kind) => {
-                Fatal(format!("table {kind}:{name}: delete operation is not supported"))
-            }
-            Err(fatal) if fatal.0.starts_with("unsupported dictionary type") => fatal,
-            _ => Fatal(format!("{kind}:{name} map requires O_RDONLY access mode")),
+    /// Types that aren't compiled are not even opened.
+    fn cannot_delete(&mut self, kind: &str, name: &str, keys: &[&[u8]]) -> Result<bool, Fatal> {
+        if kind == "static" {
+            drop(self.open(kind, name)?);
         }
+        let known = tables::table_types().iter().any(|known| known.name == kind);
+        let text = match kind {
+            "dbm" | "sdbm" => unsupported(kind),
+            "fail" => format!("table {kind}:{name}: delete error: Application error"),
+            kind if WRITABLE.contains(&kind) => format!("table {kind}:{name}: delete operation is not supported"),
+            kind if known => format!("{kind}:{name} map requires O_RDONLY access mode"),
+            _ => format!("unsupported dictionary type: {kind}"),
+        };
+        let tried = kind == "fail" || WRITABLE.contains(&kind);
+        if tried && keys.iter().all(|key| self.is_refused(&format!("{kind}:{name}"), key)) {
+            return Ok(!keys.is_empty());
+        }
+        Err(Fatal(text))
+    }
+
+    /// Must a key that isn't UTF-8 be left out? Postfix counts its deletion as a success.
+    fn is_refused(&mut self, name: &str, key: &[u8]) -> bool {
+        let refused = self.settings.utf8 && std::str::from_utf8(key).is_err();
+        if refused {
+            let shown = self.console.shown(key);
+            self.console.warn(&format!("{name}: non-UTF-8 key \"{shown}\": malformed UTF-8 or invalid codepoint"));
+        }
+        refused
     }
 
     fn delete_from(&mut self, kind: &str, format: Format, name: &str, keys: &[&[u8]]) -> Result<bool, Fatal> {
@@ -199,16 +231,13 @@ impl Run {
         let mut table = Compiled::new(contents, self.options.with_nul, self.options.without_nul);
         let (mut found, mut changed) = (false, is_new);
         for key in keys {
-            if self.settings.utf8 && std::str::from_utf8(key).is_err() {
-                let (name, shown) = (compiled_name(kind, format, name), self.console.shown(key));
-                let text = format!("{name}: non-UTF-8 key \"{shown}\": malformed UTF-8 or invalid codepoint");
-                self.console.warn(&text);
-                // Postfix counts this as a success.
+            if self.is_refused(&compiled_name(kind, format, name), key) {
                 found = true;
                 continue;
             }
             let folded = if self.options.fold { tables::fold_key(key, self.settings.utf8) } else { key.to_vec() };
-            if let Some(stored) = table.stored_key(&folded) {
+            let deleting = |error| Fatal(format!("error deleting from {}: {error}", compiled_name(kind, format, name)));
+            if let Some(stored) = table.stored_key(&folded).map_err(deleting)? {
                 changed |= table.database.remove(&stored);
                 found = true;
             }

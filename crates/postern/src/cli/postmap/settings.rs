@@ -12,6 +12,8 @@ use std::sync::Arc;
 pub(super) struct Settings {
     /// `default_database_type`.
     pub(super) default_type: String,
+    /// `smtputf8_enable`, which says how messages are written.
+    pub(super) smtputf8: bool,
     /// Texts must be UTF-8: `smtputf8_enable`, and no `-u`.
     pub(super) utf8: bool,
     /// All of them, for tables that take theirs from main.cf.
@@ -29,12 +31,12 @@ impl Settings {
         let mut value = |name: &str| expanded(&parameters, name, console);
         let (default_type, utf8) = (value("default_database_type"), value("smtputf8_enable"));
         let utf8 = utf8?;
-        let utf8 = match utf8.to_ascii_lowercase().as_str() {
+        let smtputf8 = match utf8.to_ascii_lowercase().as_str() {
             "yes" => true,
             "no" => false,
             _ => return Err(Fatal(format!("bad boolean configuration: smtputf8_enable = {utf8}"))),
         };
-        Ok(Self { default_type: default_type?, utf8: utf8 && options.utf8, parameters })
+        Ok(Self { default_type: default_type?, smtputf8, utf8: smtputf8 && options.utf8, parameters })
     }
 }
 

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
-use tables::database::{Database, Format};
+use tables::database::{Database, DatabaseError, Format};
 use tables::{OpenOptions, Table};
 
 /// A compiled table.
@@ -26,24 +26,24 @@ impl Compiled {
     }
 
     /// A key as it stands in the file, if it is there.
-    pub(super) fn stored_key(&self, key: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn stored_key(&self, key: &[u8]) -> Result<Option<Vec<u8>>, DatabaseError> {
         if self.with_nul.get() {
             let stored = [key, &[0]].concat();
-            if self.database.get(&stored).is_some() {
+            if self.database.find(&stored)?.is_some() {
                 self.without_nul.set(false);
-                return Some(stored);
+                return Ok(Some(stored));
             }
         }
-        if self.without_nul.get() && self.database.get(key).is_some() {
+        if self.without_nul.get() && self.database.find(key)?.is_some() {
             self.with_nul.set(false);
-            return Some(key.to_vec());
+            return Ok(Some(key.to_vec()));
         }
-        None
+        Ok(None)
     }
 
-    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        let value = self.database.get(&self.stored_key(key)?)?;
-        Some(until_nul(value).to_vec())
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, DatabaseError> {
+        let Some(stored) = self.stored_key(key)? else { return Ok(None) };
+        Ok(self.database.find(&stored)?.map(|value| until_nul(value).to_vec()))
     }
 }
 
@@ -71,10 +71,7 @@ impl Run {
     /// Open a table to ask it. `kind` and `name` are its reference taken apart.
     pub(super) fn open(&mut self, kind: &str, name: &str) -> Result<QueryTable, Fatal> {
         match Format::of(kind) {
-            Some(_) if name.is_empty() => {
-                let text = format!("open dictionary: expecting \"type:name\" form instead of \"{kind}:{name}\"");
-                Err(Fatal(text))
-            }
+            Some(_) if name.is_empty() => Err(no_name(kind, name)),
             Some(format) => self.open_compiled(kind, format, name),
             None => self.open_other(kind, name),
         }
@@ -103,24 +100,29 @@ impl Run {
             return Err(Fatal(unsupported(kind)));
         }
         let opened = tables::open(&spec, &options).map_err(|problems| self.first_error(&problems))?;
-        for warning in &opened.warnings {
+        self.warnings(&opened.warnings)?;
+        Ok(QueryTable { name: spec, kind: Kind::Other(opened.table), log })
+    }
+
+    /// Say what is noticed about a table. What only costs a server its look-ups is fatal here.
+    fn warnings(&mut self, warnings: &[Diagnostic]) -> Result<(), Fatal> {
+        for warning in warnings {
             match warning.message.strip_suffix("; every look-up in this table fails") {
                 Some(fatal) => return Err(Fatal(fatal.to_owned())),
                 None => self.console.warn(&warning.message),
             }
         }
-        Ok(QueryTable { name: spec, kind: Kind::Other(opened.table), log })
+        Ok(())
     }
 
     /// Say what comes before the first error, which is the fatal one.
     fn first_error(&mut self, problems: &[Diagnostic]) -> Fatal {
-        for problem in problems {
-            if problem.is_error() {
-                return Fatal(problem.message.clone());
-            }
-            self.console.warn(&problem.message);
+        let first = problems.iter().position(Diagnostic::is_error).unwrap_or(problems.len());
+        match (self.warnings(&problems[..first]), problems.get(first)) {
+            (Err(fatal), _) => fatal,
+            (Ok(()), Some(problem)) => Fatal(problem.message.clone()),
+            (Ok(()), None) => Fatal("open failed".to_owned()),
         }
-        Fatal("open failed".to_owned())
     }
 
     /// The value of a key. `utf8`: keys and values must be UTF-8.
@@ -134,7 +136,7 @@ impl Run {
         let found = match &table.kind {
             Kind::Compiled(compiled) => {
                 let folded = if self.options.fold { tables::fold_key(key, utf8) } else { key.to_vec() };
-                compiled.get(&folded)
+                compiled.get(&folded).map_err(|error| Fatal(format!("error reading {name}: {error}")))?
             }
             Kind::Other(other) => {
                 let found = match std::str::from_utf8(key) {
@@ -175,7 +177,8 @@ impl Run {
             return files(&value).map_err(Fatal);
         }
         super::base64::decode(&value).ok_or_else(|| {
-            let (key, value) = (self.console.shown(key), self.console.shown(&value));
+            let start = &value[..value.len().min(30)];
+            let (key, value) = (self.console.shown(key), self.console.shown(start));
             self.console.warn(&format!("table {name}: key {key}: malformed BASE64 value: {value}"));
             Fatal(format!("table {name}: query error"))
         })
@@ -200,6 +203,11 @@ pub(super) fn files(list: &[u8]) -> Result<Vec<u8>, String> {
         std::io::Read::read_to_end(&mut file, &mut text).map_err(|error| failed("read", error))?;
     }
     if any { Ok(text) } else { Err("empty pathname list".to_owned()) }
+}
+
+/// A reference without a name.
+pub(super) fn no_name(kind: &str, name: &str) -> Fatal {
+    Fatal(format!("open dictionary: expecting \"type:name\" form instead of \"{kind}:{name}\""))
 }
 
 /// How messages name a compiled table.
