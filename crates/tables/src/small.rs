@@ -261,7 +261,7 @@ impl Table for Union {
     }
 
     fn is_pattern(&self) -> bool {
-        self.0.first().is_some_and(|table| table.is_pattern())
+        self.0.tables.first().is_some_and(|table| table.is_pattern())
     }
 
     fn is_fixed(&self) -> bool {
@@ -309,7 +309,7 @@ impl Table for Pipe {
     }
 
     fn is_pattern(&self) -> bool {
-        self.0.first().is_some_and(|table| table.is_pattern())
+        self.0.tables.first().is_some_and(|table| table.is_pattern())
     }
 
     fn is_fixed(&self) -> bool {

@@ -64,7 +64,7 @@ impl Run {
                 None => table.insert(self.open(kind, name)?),
             };
             if let Some(value) = self.get(table, key, utf8)? {
-                self.warn_if_empty(&format!("{kind}:{name}"), key, &value);
+                self.warn_if_empty(&table.name, key, &value);
                 self.print_pair(key, &value)?;
                 return Ok(true);
             }
