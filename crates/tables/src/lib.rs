@@ -66,11 +66,6 @@ pub trait Table: Send + Sync {
         false
     }
 
-    /// Has it fixed keys? A compound may have both, and then folds the case of keys for all its members, as Postfix's do.
-    fn is_fixed(&self) -> bool {
-        !self.is_pattern()
-    }
-
     /// May a look-up wait for a network, a disk or another process? Then it belongs on a pool for blocking work; its
     /// wait is bounded.
     fn waits(&self) -> bool {

@@ -207,7 +207,7 @@ struct Bag {
 /// The tables of a compound.
 struct Members {
     tables: Vec<Arc<dyn Table>>,
-    /// One with fixed keys has the case of keys folded, for patterns beside it too.
+    /// A first member with fixed keys has the case of keys folded, for patterns beside it too.
     fold: bool,
 }
 
@@ -224,7 +224,7 @@ fn compound(
     build: impl FnOnce(Members) -> Arc<dyn Table>,
 ) -> Opened {
     let tables: Vec<_> = members.into_iter().map(|member| member.table).collect();
-    let fold = options.fold && tables.iter().any(|table| table.is_fixed());
+    let fold = options.fold && tables.first().is_some_and(|table| !table.is_pattern());
     Opened { table: build(Members { tables, fold }), warnings: bag.diagnostics, files: bag.files }
 }
 
@@ -262,10 +262,6 @@ impl Table for Union {
 
     fn is_pattern(&self) -> bool {
         self.0.tables.first().is_some_and(|table| table.is_pattern())
-    }
-
-    fn is_fixed(&self) -> bool {
-        self.0.any(|table| table.is_fixed())
     }
 
     fn waits(&self) -> bool {
@@ -310,10 +306,6 @@ impl Table for Pipe {
 
     fn is_pattern(&self) -> bool {
         self.0.tables.first().is_some_and(|table| table.is_pattern())
-    }
-
-    fn is_fixed(&self) -> bool {
-        self.0.any(|table| table.is_fixed())
     }
 
     fn waits(&self) -> bool {
@@ -410,8 +402,10 @@ mod tests {
             ("unionmap:{inline:{zz=1},inline:{x=1}}", "x", Some("1")),
             ("unionmap:{inline:{x=},inline:{x=}}", "x", None),
             ("unionmap:{pcre:{{/A/i pattern}}}", "A", Some("pattern")),
-            ("unionmap:{pcre:{{/A/i pattern}},inline:{a=fixed}}", "A", Some("fixed")),
-            ("pipemap:{regexp:{{/A/i pattern}},static:x}", "A", None),
+            ("unionmap:{pcre:{{/A/i pattern}},inline:{a=fixed}}", "A", Some("pattern,fixed")),
+            ("unionmap:{inline:{a=fixed},pcre:{{/A/i pattern}}}", "A", Some("fixed")),
+            ("pipemap:{regexp:{{/A/i pattern}},static:x}", "A", Some("x")),
+            ("pipemap:{pcre:{{/(.*)/ $1}},inline:{a=x}}", "A", Some("x")),
             ("unionmap:{inline:{zz=1},inline:{x=1}}", "y", None),
             ("pipemap:{inline:{x=b},inline:{{B=q r}}}", "x", Some("q r")),
             ("pipemap:{inline:{x=b},inline:{c=d}}", "x", None),
