@@ -2,10 +2,12 @@
 
 use crate::daemon::server;
 use crate::daemon::site::{self, Source};
-use crate::policy_test::{CaseFile, Coverage, Failure, Outcome, Report, Suite, junit, tap};
+use crate::policy_test::{CaseFile, Coverage, Failure, Outcome, Report, Suite, junit, recorded_case, tap};
+use crate::record::{self, Reader, Search};
 use crate::rehearsal::dialog;
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -14,7 +16,7 @@ use std::time::Instant;
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Files of cases (.toml) and dialogs (.dialog); a directory stands for all of them in it
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "record", value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Directory with main.cf and master.cf, instead of the one that the files name
     #[arg(long, short = 'c', value_name = "DIR")]
@@ -31,10 +33,22 @@ pub struct Arguments {
     /// Tell which restrictions no case has reached
     #[arg(long)]
     coverage: bool,
+    /// Instead: print a case for each decision of the record with this code, queue id, address or client; or of all
+    #[arg(long, value_name = "CODE|QUEUE-ID|ADDRESS|IP", conflicts_with_all = ["files", "only", "tap", "junit", "coverage"])]
+    record: Option<String>,
+    /// With --record: only what was decided since: 90m, 2h, 3d, or 2026-11-22T12:00:00Z
+    #[arg(long, value_name = "WHEN", requires = "record")]
+    since: Option<String>,
+    /// With --record: the last so many
+    #[arg(long, value_name = "NUMBER", default_value_t = 10, requires = "record")]
+    limit: usize,
 }
 
 /// Play. Exit status: 0 all as expected, 1 not.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if let Some(key) = &arguments.record {
+        return record(arguments, key);
+    }
     let begin = Instant::now();
     let (mut reports, mut coverages) = (Vec::new(), Vec::new());
     for path in files(&arguments.files)? {
@@ -67,6 +81,51 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         bail!("no case was played");
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Print cases made from decisions. Exit status 1 when there is none, or one that doesn't come out as it did.
+fn record(arguments: &Arguments, key: &str) -> Result<ExitCode> {
+    let (site, problems) = site::load(&Source::new(arguments.config_dir.as_deref()));
+    if site.is_none() {
+        server::report(&problems);
+    }
+    let site = site.context("the configuration has errors (see above)")?;
+    let directory = record::directory(&site.parameters);
+    let mut search = Search::new(key, arguments.limit);
+    if let Some(since) = &arguments.since {
+        search = search.since(since).map_err(anyhow::Error::msg)?;
+    }
+    let missing = || format!("there is no decision record in {}", directory.display());
+    let found = search.run(&directory).with_context(missing)?;
+    let mut good = !found.is_empty();
+    let sessions: HashSet<u64> = found.iter().map(|record| record.session).collect();
+    let around: Vec<_> =
+        Reader::open(&directory).with_context(missing)?.filter(|r| sessions.contains(&r.session)).collect();
+    let mut told = HashSet::new();
+    for record in &found {
+        let session: Vec<_> = around.iter().filter(|other| other.session == record.session).cloned().collect();
+        match recorded_case(&site, record, &session) {
+            Ok(case) => {
+                // Two decisions about one message can be one case.
+                if !told.insert(case.text.clone()) {
+                    continue;
+                }
+                println!("{}", case.text);
+                if let Some(problem) = case.problem {
+                    good = false;
+                    eprintln!("postern: {}: does not come out as it did: {problem}", record.code);
+                }
+            }
+            Err(problem) => {
+                good = false;
+                eprintln!("postern: {}: no case: {problem}", record.code);
+            }
+        }
+    }
+    if found.is_empty() {
+        eprintln!("postern: no decision about \"{key}\" in {}", directory.display());
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The files, and those in directories, in order.

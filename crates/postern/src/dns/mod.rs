@@ -9,7 +9,7 @@ mod peer;
 mod wire;
 
 pub use hosts::{Hosts, ResolverConfig};
-pub use peer::Peer;
+pub use peer::{Peer, reverse_name};
 pub use wire::failure_text;
 
 use crate::clock;

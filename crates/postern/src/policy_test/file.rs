@@ -21,14 +21,37 @@ pub struct CaseFile {
     pub dns: Vec<Spanned<String>>,
     /// Entries that stand in for a table's: reference, key, value.
     #[serde(default)]
-    pub tables: BTreeMap<String, BTreeMap<String, String>>,
+    pub tables: BTreeMap<String, Entries>,
     /// What policy services answer: endpoint, action.
     #[serde(default)]
-    pub policy: BTreeMap<String, String>,
+    pub policy: BTreeMap<String, Says>,
     /// The cases.
     #[serde(default, rename = "case")]
     pub cases: Vec<Spanned<Case>>,
 }
+
+/// What a table or a policy service says: a text, or `false` where it fails.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "expected a text, or false for what fails")]
+pub enum Given {
+    /// A table's value, a service's action.
+    Text(String),
+    /// The look-up fails, the service gives no answer.
+    Works(bool),
+}
+
+/// What a policy service says, always or in turn.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "expected an action, false for a service that gives none, or a list of these")]
+pub enum Says {
+    /// Whenever it is asked.
+    Always(Given),
+    /// One after the other; the last again and again.
+    InTurn(Vec<Given>),
+}
+
+/// Entries of a table: key and value.
+pub type Entries = BTreeMap<String, Given>;
 
 /// What a client is and says.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -40,7 +63,7 @@ pub struct Facts {
     pub client: Option<IpAddr>,
     /// Its verified name; without it DNS is asked.
     pub client_name: Option<String>,
-    /// EHLO argument.
+    /// EHLO argument; empty: it doesn't say who it is.
     pub helo: Option<String>,
     /// SMTP: it says HELO.
     pub protocol: Option<Protocol>,
@@ -48,6 +71,9 @@ pub struct Facts {
     pub sender: Option<String>,
     /// Envelope recipient.
     pub recipient: Option<String>,
+    /// Recipients before it.
+    #[serde(default)]
+    pub earlier: Vec<String>,
     /// Login name.
     pub login: Option<String>,
     /// It talks TLS.
@@ -103,7 +129,7 @@ pub struct Case {
     pub client: Option<IpAddr>,
     /// Its verified name.
     pub client_name: Option<String>,
-    /// EHLO argument.
+    /// EHLO argument; empty: it doesn't say who it is.
     pub helo: Option<String>,
     /// SMTP or ESMTP.
     pub protocol: Option<Protocol>,
@@ -111,6 +137,9 @@ pub struct Case {
     pub sender: Option<String>,
     /// Envelope recipient.
     pub recipient: Option<String>,
+    /// Recipients before it.
+    #[serde(default)]
+    pub earlier: Vec<String>,
     /// Login name.
     pub login: Option<String>,
     /// It talks TLS.
@@ -124,10 +153,10 @@ pub struct Case {
     pub dns: Vec<Spanned<String>>,
     /// More entries.
     #[serde(default)]
-    pub tables: BTreeMap<String, BTreeMap<String, String>>,
+    pub tables: BTreeMap<String, Entries>,
     /// More answers of policy services.
     #[serde(default)]
-    pub policy: BTreeMap<String, String>,
+    pub policy: BTreeMap<String, Says>,
     /// The verdict.
     pub expect: Expected,
     /// The whole reply that decided.
@@ -150,6 +179,7 @@ impl Case {
             protocol: self.protocol.or(defaults.protocol),
             sender: of(&self.sender, &defaults.sender),
             recipient: of(&self.recipient, &defaults.recipient),
+            earlier: if self.earlier.is_empty() { defaults.earlier.clone() } else { self.earlier.clone() },
             login: of(&self.login, &defaults.login),
             tls: self.tls.or(defaults.tls),
             size: self.size.or(defaults.size),

@@ -2,10 +2,14 @@
 
 mod coverage;
 mod file;
+mod recording;
 mod report;
 mod run;
+mod world;
+mod writing;
 
 pub use coverage::Coverage;
 pub use file::{Case, CaseFile, Expected};
+pub use recording::{RecordedCase, recorded_case};
 pub use report::{Report, junit, tap};
 pub use run::{Failure, Outcome, Suite};

@@ -2,13 +2,13 @@
 
 use super::coverage::Coverage;
 use super::file::{Case, CaseFile, Expected, Facts, Lines, Protocol};
+use super::world::{CaseWorld, Overrides};
 use crate::daemon::site::{Service, Site};
 use crate::rehearsal::{Decided, Rehearsal, Setting, Stuck, Zone};
-use policy::{Answer, DnsAnswer, PeerName, PeerStatus, Question, Sasl, TableId, Tls, World};
-use std::collections::{BTreeMap, HashMap};
+use policy::{PeerName, PeerStatus, Question, Sasl, Tls};
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use tables::TableSet;
 
 /// When no case says when.
 const EPOCH: u64 = 1_700_000_000;
@@ -42,13 +42,6 @@ pub enum Failure {
     Different(Vec<(&'static str, String, String)>),
 }
 
-/// What stands in for tables and policy services.
-#[derive(Clone, Default)]
-struct Overrides {
-    tables: HashMap<u32, BTreeMap<String, Arc<str>>>,
-    policy: BTreeMap<String, Arc<str>>,
-}
-
 impl<'a> Suite<'a> {
     /// Prepare a file.
     ///
@@ -76,8 +69,15 @@ impl<'a> Suite<'a> {
     }
 
     fn play(&self, case: &Case, coverage: &mut Coverage) -> Result<(), Failure> {
+        let (service, played) = self.converse(case).map_err(|unplayable| Failure::Broken(unplayable.to_string()))?;
+        coverage.add(&service, &played.decided, &self.site.tables);
+        compare(case, &played)
+    }
+
+    /// Play the session of a case.
+    pub(super) fn converse(&self, case: &Case) -> Result<(Arc<Service>, Played), Unplayable> {
         let facts = case.facts(&self.file.defaults);
-        let broken = Failure::Broken;
+        let broken = Unplayable::Case;
         let own_zone;
         let zone = if case.dns.is_empty() {
             &self.zone
@@ -96,32 +96,9 @@ impl<'a> Suite<'a> {
             Some(name) => self.site.service(name).ok_or_else(|| broken(format!("no service \"{name}\" in master.cf"))),
             None => self.site.services.first().cloned().ok_or_else(|| broken("no smtpd service".to_owned())),
         }?;
-        let world = CaseWorld { tables: &self.site.tables, zone, overrides: &overrides };
-        let played = converse(&service, &facts, world).map_err(|stuck| broken(told(stuck)))?;
-        coverage.add(&service, &played.decided, &self.site.tables);
-        compare(case, &played)
-    }
-}
-
-impl Overrides {
-    fn with(
-        mut self,
-        site: &Site,
-        tables: &BTreeMap<String, BTreeMap<String, String>>,
-        policy: &BTreeMap<String, String>,
-    ) -> Result<Self, String> {
-        for (spec, entries) in tables {
-            let ids = [true, false].map(|fold| site.tables.id(spec, fold));
-            if ids.iter().all(Option::is_none) {
-                return Err(format!("the configuration names no table \"{spec}\""));
-            }
-            for id in ids.into_iter().flatten() {
-                let own = self.tables.entry(id).or_default();
-                own.extend(entries.iter().map(|(key, value)| (key.clone(), Arc::from(value.as_str()))));
-            }
-        }
-        self.policy.extend(policy.iter().map(|(name, action)| (name.clone(), Arc::from(action.as_str()))));
-        Ok(self)
+        let world = CaseWorld::new(&self.site.tables, zone, &overrides);
+        let played = converse(&service, &facts, world).map_err(Unplayable::Stuck)?;
+        Ok((service, played))
     }
 }
 
@@ -131,64 +108,36 @@ fn add_records(zone: &mut Zone, records: &[toml::Spanned<String>]) -> Result<(),
     records.iter().try_for_each(|record| zone.add(record.get_ref()).map_err(|problem| (record.span().start, problem)))
 }
 
-/// The case's own answers, then the configuration's tables.
-struct CaseWorld<'a> {
-    tables: &'a TableSet,
-    zone: &'a Zone,
-    overrides: &'a Overrides,
+/// Why a case can't be played.
+pub(super) enum Unplayable {
+    /// It says what makes no sense.
+    Case(String),
+    /// Nobody answers.
+    Stuck(Stuck),
 }
 
-impl World for CaseWorld<'_> {
-    fn answer(&mut self, question: &Question) -> Option<Answer> {
-        match question {
-            Question::Table { table: TableId(id), key } => {
-                let own = self.overrides.tables.get(id);
-                match own {
-                    Some(entries) => Some(Answer::Table(Ok(entries.get(key).cloned()))),
-                    None => {
-                        self.tables.lookup_now(*id, key).map(|found| Answer::Table(found.map_err(|e| e.text().clone())))
-                    }
-                }
-            }
-            Question::Dns { rtype, name } => {
-                let answer: DnsAnswer = self.zone.query(*rtype, name);
-                Some(Answer::Dns(Arc::new(answer)))
-            }
-            Question::PeerName(address) => Some(Answer::PeerName(self.zone.peer(*address))),
-            Question::Sleep { .. } => Some(Answer::Done),
-            Question::PolicyService { service, .. } => {
-                self.overrides.policy.get(&*service.name).map(|action| Answer::PolicyService(Ok(action.clone())))
-            }
+impl fmt::Display for Unplayable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Case(text) | Self::Stuck(Stuck::Impossible(text)) => f.write_str(text),
+            Self::Stuck(Stuck::Question(question)) => f.write_str(&told(question)),
         }
     }
 }
 
 /// What a session came to.
-struct Played {
-    verdict: Expected,
-    reply: String,
-    restriction: String,
-    log: Vec<String>,
-    decided: Vec<Decided>,
+pub(super) struct Played {
+    pub(super) verdict: Expected,
+    pub(super) reply: String,
+    pub(super) restriction: String,
+    pub(super) log: Vec<String>,
+    pub(super) decided: Vec<Decided>,
 }
 
 fn converse(service: &Arc<Service>, facts: &Facts, world: CaseWorld<'_>) -> Result<Played, Stuck> {
     let mut rehearsal = Rehearsal::begin(setting(service, facts, world.zone), world)?;
-    let helo = facts.helo.as_deref().or(facts.client_name.as_deref()).unwrap_or("client.example");
-    let word = if facts.protocol == Some(Protocol::Smtp) { "HELO" } else { "EHLO" };
-    let size = facts.size.map_or_else(String::new, |size| format!(" SIZE={size}"));
-    let sender = facts.sender.as_deref().unwrap_or_default();
-    let recipient = facts.recipient.as_deref().unwrap_or_default();
-    let commands = [
-        String::new(),
-        format!("{word} {helo}\r\n"),
-        format!("MAIL FROM:<{sender}>{size}\r\n"),
-        format!("RCPT TO:<{recipient}>\r\n"),
-        "DATA\r\n".to_owned(),
-        ".\r\n".to_owned(),
-    ];
     let mut reply = String::new();
-    for command in commands {
+    for command in commands(facts) {
         if !command.is_empty() {
             rehearsal.send(command.as_bytes())?;
             if rehearsal.replies.is_empty() && !rehearsal.closed {
@@ -209,6 +158,23 @@ fn converse(service: &Arc<Service>, facts: &Facts, world: CaseWorld<'_>) -> Resu
     let decided = std::mem::take(&mut rehearsal.decided);
     let restriction = deciding(&decided, verdict);
     Ok(Played { verdict, reply, restriction, log: rehearsal.log.into(), decided })
+}
+
+/// What the client says, one thing after the other; first it waits for the greeting.
+fn commands(facts: &Facts) -> Vec<String> {
+    let helo = facts.helo.as_deref().or(facts.client_name.as_deref()).unwrap_or("client.example");
+    let word = if facts.protocol == Some(Protocol::Smtp) { "HELO" } else { "EHLO" };
+    let sender = facts.sender.as_deref().unwrap_or_default();
+    let recipient = facts.recipient.as_deref().unwrap_or_default();
+    let size = facts.size.map_or_else(String::new, |size| format!(" SIZE={size}"));
+    let recipients = facts.earlier.iter().map(String::as_str).chain([recipient]);
+    let wide = if sender.is_ascii() && recipients.clone().all(str::is_ascii) { "" } else { " SMTPUTF8" };
+    let helo = if helo.is_empty() { None } else { Some(format!("{word} {helo}\r\n")) };
+    let mut commands: Vec<String> = [String::new()].into_iter().chain(helo).collect();
+    commands.push(format!("MAIL FROM:<{sender}>{size}{wide}\r\n"));
+    commands.extend(recipients.map(|recipient| format!("RCPT TO:<{recipient}>\r\n")));
+    commands.extend(["DATA\r\n".to_owned(), ".\r\n".to_owned()]);
+    commands
 }
 
 /// The restriction that had the last word at the last command that has one.
@@ -265,19 +231,16 @@ fn seconds(time: &toml::value::Datetime) -> Option<u64> {
     u64::try_from(stamp.as_second()).ok()
 }
 
-fn told(stuck: Stuck) -> String {
-    match stuck {
-        Stuck::Question(question) => match *question {
-            Question::PolicyService { service, .. } => format!(
-                "the policy service {} is asked: say what it answers, as in policy = {{ \"{}\" = \"DUNNO\" }}",
-                service.name, service.name
-            ),
-            Question::Table { key, .. } => {
-                format!("a table that isn't in memory is asked for \"{key}\": give its entries under tables")
-            }
-            other => format!("nobody answers {other:?}"),
-        },
-        Stuck::Impossible(text) => text,
+fn told(question: &Question) -> String {
+    match question {
+        Question::PolicyService { service, .. } => format!(
+            "the policy service {0} is asked: say what it answers, as in policy = {{ \"{0}\" = \"DUNNO\" }}",
+            crate::record::service_name(service)
+        ),
+        Question::Table { key, .. } => {
+            format!("a table that isn't in memory is asked for \"{key}\": give its entries under tables")
+        }
+        other => format!("nobody answers {other:?}"),
     }
 }
 

@@ -6,6 +6,7 @@
 mod code;
 mod reader;
 mod recorder;
+mod search;
 mod segment;
 mod stored;
 mod tell;
@@ -15,8 +16,10 @@ mod tests;
 pub use code::Code;
 pub use reader::Reader;
 pub use recorder::{Recorder, Settings, Watcher};
+pub use search::Search;
 pub use stored::{
     Ask, Bound, Dictionary, Record, Step, StoredAnswer, TYPES, Unbound, dns_status, outcome_word, peer_status,
+    service_name,
 };
 
 use crate::daemon::site::{Service, Site};

@@ -3,8 +3,11 @@
 
 use super::{Code, Made};
 use crate::daemon::site::Site;
-use policy::{Answer, DnsRecord, DnsStatus, Outcome, PeerStatus, Protocol, Question, RecordType, TraceStep};
+use policy::{
+    Answer, DnsRecord, DnsStatus, Outcome, PeerStatus, PolicyService, Protocol, Question, RecordType, TraceStep,
+};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
@@ -327,10 +330,18 @@ fn outcome(outcome: &Outcome, reply: Option<&str>) -> (u8, Option<String>) {
     }
 }
 
+/// A policy service by its endpoint, and by the context that it is told: with another one it answers otherwise.
+pub fn service_name(service: &PolicyService) -> Cow<'_, str> {
+    match &*service.policy_context {
+        "" => Cow::Borrowed(&service.name),
+        context => Cow::Owned(format!("{} policy_context={context}", service.name)),
+    }
+}
+
 /// Questions whose answers say something, each once.
 fn asked(made: &Made, texts: &mut Dictionary) -> Vec<Ask<Unbound>> {
     let mut kept: Vec<Ask<Unbound>> = Vec::new();
-    for (question, answer) in &made.asked {
+    for (at, (question, answer)) in made.asked.iter().enumerate() {
         let ask = match (question, answer) {
             (Question::Table { table, key }, Answer::Table(found)) => {
                 let found = match found {
@@ -345,8 +356,13 @@ fn asked(made: &Made, texts: &mut Dictionary) -> Vec<Ask<Unbound>> {
                 Ask::Dns(place(&TYPES, *rtype), name.to_string(), stored(answer))
             }
             (Question::PolicyService { service, .. }, Answer::PolicyService(action)) => {
+                // The same words again are another answer, unless the question is the same, too.
+                if made.asked[..at].iter().any(|(earlier, _)| earlier == question) {
+                    continue;
+                }
                 let action = action.as_ref().map(ToString::to_string).map_err(ToString::to_string);
-                Ask::Policy(texts.number(&service.name), action)
+                kept.push(Ask::Policy(texts.number(&service_name(service)), action));
+                continue;
             }
             _ => continue,
         };

@@ -94,7 +94,12 @@ impl Zone {
             return Ok(());
         }
         let (_, rtype) = TYPES.into_iter().find(|(word, _)| *word == rtype).ok_or_else(bad)?;
-        let entry = special(&data).or_else(|| record(rtype, &data).map(Entry::Record)).ok_or_else(bad)?;
+        let found = || match rtype {
+            // A text keeps its blanks.
+            RecordType::Txt => line.split_once(" TXT ").map(|(_, text)| DnsRecord::Txt(unquoted(text.trim()).into())),
+            _ => record(rtype, &data),
+        };
+        let entry = special(&data).or_else(|| found().map(Entry::Record)).ok_or_else(bad)?;
         entries.entry(rtype).or_default().push(entry);
         Ok(())
     }
@@ -166,9 +171,13 @@ fn record(rtype: RecordType, data: &[&str]) -> Option<DnsRecord> {
         (RecordType::Aaaa, [address]) => Some(DnsRecord::Address(IpAddr::V6(address.parse().ok()?))),
         (RecordType::Mx, [preference, name]) => Some(DnsRecord::Mx(preference.parse().ok()?, host(name))),
         (RecordType::Ns | RecordType::Ptr, [name]) => Some(DnsRecord::Name(host(name))),
-        (RecordType::Txt, [_, ..]) => Some(DnsRecord::Txt(data.join(" ").trim_matches('"').into())),
         _ => None,
     }
+}
+
+/// A text without the quotes around it.
+fn unquoted(text: &str) -> &str {
+    text.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')).unwrap_or(text)
 }
 
 /// The name for an address in a blocklist, or in the reverse zones.

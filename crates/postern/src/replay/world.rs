@@ -1,9 +1,10 @@
 //! The answers of the past.
 
-use crate::record::{Ask, Bound, Record, StoredAnswer, TYPES, dns_status};
+use crate::record::{Ask, Bound, Record, StoredAnswer, TYPES, dns_status, service_name};
 use policy::{
     Answer, DnsAnswer, DnsRecord, DnsStatus, Facts, PeerName, PeerStatus, Question, RecordType, TableId, World,
 };
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tables::TableSet;
@@ -18,12 +19,14 @@ pub struct Recorded<'a> {
     tables: &'a TableSet,
     /// Questions that nobody asked then.
     pub gaps: Vec<String>,
+    /// How often each policy service was asked.
+    turns: HashMap<Arc<str>, usize>,
 }
 
 impl<'a> Recorded<'a> {
     /// The world of one decision.
     pub fn new(record: &'a Record<Bound>, facts: &'a Facts, tables: &'a TableSet) -> Self {
-        Self { record, facts, tables, gaps: Vec::new() }
+        Self { record, facts, tables, gaps: Vec::new(), turns: HashMap::new() }
     }
 
     fn gap(&mut self, question: impl FnOnce() -> String) {
@@ -100,10 +103,15 @@ impl World for Recorded<'_> {
             Question::PeerName(address) => Answer::PeerName(self.names(*address)),
             Question::Sleep { .. } => Answer::Done,
             Question::PolicyService { service, .. } => {
-                let known = self.record.asked.iter().find_map(|ask| match ask {
-                    Ask::Policy(name, action) if *name == service.name => Some(action),
+                let name = service_name(service);
+                let known = self.record.asked.iter().filter_map(|ask| match ask {
+                    Ask::Policy(known, action) if **known == *name => Some(action),
                     _ => None,
                 });
+                // Asked more often than then: what it said last.
+                let turn = self.turns.entry(name.as_ref().into()).or_default();
+                let known = known.clone().nth(*turn).or(known.clone().next_back());
+                *turn += 1;
                 match known {
                     Some(Ok(action)) => Answer::PolicyService(Ok(action.as_str().into())),
                     Some(Err(reason)) => Answer::PolicyService(Err(reason.as_str().into())),
