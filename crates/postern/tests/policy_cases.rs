@@ -99,6 +99,71 @@ fn failures_show_what_differs() {
 }
 
 #[test]
+fn coverage_tells_entries() {
+    let site = site("wiki");
+    let here = site.path().display().to_string();
+    let file = project().join("tests/policy/wiki.toml").display().to_string();
+    let (_, coverage, _) = postern_test(&["--coverage", "-c", &here, &file]);
+    let expected = "\
+coverage: 21 of 21 restrictions
+  hash:DIR/helo_access: 1 of 4 entries
+    never reached: example.com (DIR/helo_access:2)
+    never reached: 192.0.2.1 (DIR/helo_access:3)
+    never reached: localhost (DIR/helo_access:5)
+  hash:DIR/sender_access: 3 of 4 entries
+    never reached: mute.example (DIR/sender_access:5)
+  hash:DIR/client_access: 2 of 3 entries
+    never reached: .dialup.example (DIR/client_access:3)
+  hash:DIR/recipient_access: 0 of 1 entries
+    never reached: trap@example.com (DIR/recipient_access:1)
+  entries found in hash:DIR/local_users: info
+";
+    assert_eq!(coverage, expected.replace("DIR", &here));
+}
+
+/// Rules with patterns have lines, too; a table in main.cf has none; of many entries some are named.
+#[test]
+fn coverage_of_rules_and_large_tables() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let here = directory.path().display().to_string();
+    let many: String = (1..=30).map(|n| format!("u{n}@b.example OK\n")).collect();
+    for (name, text) in [
+        ("many", many.as_str()),
+        ("rules", "if /@b/\n/^u3@/ DUNNO\n!/^u/ REJECT\nendif\n"),
+        ("master.cf", "smtp inet n - n - - smtpd\n"),
+        (
+            "main.cf",
+            "compatibility_level = 3.12\nmydestination = example.com\nlocal_recipient_maps =\nsmtpd_sender_restrictions =\n \
+             check_sender_access inline:{a@c.example=OK,d.example=DUNNO}\n check_sender_access pcre:DIR/rules\n \
+             check_sender_access texthash:DIR/many\nsmtpd_relay_restrictions = reject_unauth_destination\n",
+        ),
+        (
+            "cases.toml",
+            "[defaults]\nrecipient = 'u@example.com'\n[[case]]\nname = '1'\nsender = 'u3@b.example'\n\
+             expect = 'permit'\n[[case]]\nname = '2'\nsender = 'x@d.example'\nexpect = 'permit'\n",
+        ),
+        ("more.toml", "[[case]]\nname = '3'\nsender = 'x@b.example'\nrecipient = 'u@example.com'\nexpect = 'reject'\n"),
+    ] {
+        std::fs::write(directory.path().join(name), text.replace("DIR", &here)).expect("writable");
+    }
+    let (out, coverage, status) = postern_test(&["--coverage", &here]);
+    assert!(out.starts_with("3 passed, 0 failed") && status == Some(0), "{out}{coverage}");
+    let named: String =
+        (1..=11).filter(|n| *n != 3).map(|n| format!("    never reached: u{n}@b.example (DIR/many:{n})\n")).collect();
+    let expected = "\
+coverage: 4 of 4 restrictions
+  inline:{a@c.example=OK,d.example=DUNNO}: 1 of 2 entries
+    never reached: a@c.example
+  pcre:DIR/rules: 2 of 2 entries
+  texthash:DIR/many: 1 of 30 entries
+"
+    .to_owned()
+        + &named
+        + "    and 19 more\n";
+    assert_eq!(coverage, expected.replace("DIR", &here));
+}
+
+#[test]
 fn broken_files_are_told() {
     let site = site("readme-fixed");
     let file = site.path().join("cases.toml");

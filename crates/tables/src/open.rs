@@ -25,13 +25,15 @@ pub struct OpenOptions {
     pub log: Option<Log>,
     /// Where the reference is written, for diagnostics about the reference itself.
     pub span: Option<Span>,
+    /// Every value is the number of the line that its entry is written in.
+    pub(crate) numbered: bool,
 }
 
 impl OpenOptions {
     /// The usual ones, with relative names starting at `directory`.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         let directory = directory.into();
-        Self { directory, fold: true, parameter: None, proxy_read_maps: None, log: None, span: None }
+        Self { directory, fold: true, parameter: None, proxy_read_maps: None, log: None, span: None, numbered: false }
     }
 
     /// A table's file, made absolute.

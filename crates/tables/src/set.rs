@@ -2,7 +2,7 @@
 
 use crate::open::{OpenFailure, OpenOptions, Opened, Unavailable, open_nested};
 use crate::watch::WatchedFile;
-use crate::{LookupError, Table};
+use crate::{EntryPlaces, LookupError, Table};
 use arc_swap::ArcSwap;
 use config::{Diagnostic, Severity, Span};
 use std::collections::HashMap;
@@ -89,6 +89,12 @@ impl TableSet {
     /// The reference of a table.
     pub fn spec(&self, id: u32) -> Option<&Arc<str>> {
         self.slots.get(id as usize).map(|slot| &slot.spec)
+    }
+
+    /// Where the entries of a table are written, if it has a text.
+    pub fn entry_places(&self, id: u32) -> Option<EntryPlaces> {
+        let slot = self.slots.get(id as usize)?;
+        EntryPlaces::open(&slot.spec, &OpenOptions { fold: slot.fold, ..self.options.clone() })
     }
 
     /// How many tables there are.

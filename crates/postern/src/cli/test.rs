@@ -1,7 +1,7 @@
 //! `postern test`.
 
 use crate::daemon::server;
-use crate::daemon::site::{self, Source};
+use crate::daemon::site::{self, Site, Source};
 use crate::policy_test::{CaseFile, Coverage, Failure, Outcome, Report, Suite, junit, recorded_case, tap};
 use crate::record::{self, Reader, Search};
 use crate::rehearsal::dialog;
@@ -50,7 +50,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         return record(arguments, key);
     }
     let begin = Instant::now();
-    let (mut reports, mut coverages) = (Vec::new(), Vec::new());
+    let (mut reports, mut sites) = (Vec::new(), Vec::new());
     for path in files(&arguments.files)? {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(&path).with_context(|| name.clone())?;
@@ -59,9 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             continue;
         }
         let file = CaseFile::parse(&name, &text).map_err(anyhow::Error::msg)?;
-        let (report, coverage) = play_cases(arguments, &path, &file, &text)?;
-        reports.push(report);
-        coverages.push(coverage);
+        reports.push(play_cases(arguments, &path, &file, &text, &mut sites)?);
     }
     let count: usize = reports.iter().map(|report| report.outcomes.len()).sum();
     let failed: usize = reports.iter().map(Report::failed).sum();
@@ -75,7 +73,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         println!("{} passed, {failed} failed in {:.3} s", count - failed, begin.elapsed().as_secs_f64());
     }
     if arguments.coverage {
-        coverages.iter().for_each(|coverage| eprint!("{coverage}"));
+        sites.iter().for_each(|known| eprint!("{}", known.coverage.report(&known.site)));
     }
     if count == 0 {
         bail!("no case was played");
@@ -152,7 +150,20 @@ fn play_dialog(file: String, text: &str) -> Result<Report> {
     Ok(Report { file, outcomes: vec![Outcome { name, line: 1, failure }] })
 }
 
-fn play_cases(arguments: &Arguments, path: &Path, file: &CaseFile, text: &str) -> Result<(Report, String)> {
+/// A configuration, and what the cases of all files have reached of it.
+struct Known {
+    directory: PathBuf,
+    site: Site,
+    coverage: Coverage,
+}
+
+fn play_cases(
+    arguments: &Arguments,
+    path: &Path,
+    file: &CaseFile,
+    text: &str,
+    sites: &mut Vec<Known>,
+) -> Result<Report> {
     let name = path.display().to_string();
     let beside = path.parent().unwrap_or(Path::new("."));
     let directory = match (&arguments.config_dir, &file.config) {
@@ -160,15 +171,19 @@ fn play_cases(arguments: &Arguments, path: &Path, file: &CaseFile, text: &str) -
         (None, Some(directory)) => beside.join(directory),
         (None, None) => beside.to_owned(),
     };
-    let (site, problems) = site::load(&Source::new(Some(&directory)));
-    if site.is_none() {
-        server::report(&problems);
-        bail!("{name}: the configuration in {} has errors (see above)", directory.display());
-    }
-    let site = site.context("a configuration")?;
-    let suite = Suite::new(&site, file, &name, text).map_err(anyhow::Error::msg)?;
-    let mut coverage = Coverage::default();
-    let outcomes = suite.run(arguments.only.as_deref(), &mut coverage);
-    let coverage = if arguments.coverage { coverage.report(&site) } else { String::new() };
-    Ok((Report { file: name, outcomes }, coverage))
+    let at = match sites.iter().position(|known| known.directory == directory) {
+        Some(at) => at,
+        None => {
+            let (site, problems) = site::load(&Source::new(Some(&directory)));
+            let Some(site) = site else {
+                server::report(&problems);
+                bail!("{name}: the configuration in {} has errors (see above)", directory.display());
+            };
+            sites.push(Known { directory, site, coverage: Coverage::default() });
+            sites.len() - 1
+        }
+    };
+    let Known { site, coverage, .. } = &mut sites[at];
+    let suite = Suite::new(site, file, &name, text).map_err(anyhow::Error::msg)?;
+    Ok(Report { outcomes: suite.run(arguments.only.as_deref(), coverage), file: name.clone() })
 }

@@ -1,6 +1,7 @@
 //! What is told: every exchange with its decisions, every list, every restriction.
 
-use super::{Inquiry, advice, entry};
+use super::entry::Entries;
+use super::{Inquiry, advice};
 use crate::daemon::site::{Service, Site};
 use crate::rehearsal::{Decided, Rehearsal};
 use policy::{
@@ -112,6 +113,7 @@ pub(super) struct Teller<'a> {
     program: Vec<ProgramList>,
     inquiry: &'a Inquiry,
     names: PeerName,
+    entries: Entries,
     story: Story,
 }
 
@@ -129,7 +131,14 @@ impl<'a> Teller<'a> {
             advice: Vec::new(),
             unknown: Vec::new(),
         };
-        Self { site, program: service.plan.program(), inquiry, names: names.clone(), story }
+        Self {
+            site,
+            program: service.plan.program(),
+            inquiry,
+            names: names.clone(),
+            entries: Entries::default(),
+            story,
+        }
     }
 
     pub(super) fn story(&self) -> &Story {
@@ -245,7 +254,7 @@ impl<'a> Teller<'a> {
     fn one_asked(&self, question: &Question, answer: &Answer) -> Asked {
         let place = match (question, answer) {
             (Question::Table { table, key }, Answer::Table(Ok(Some(_)))) => {
-                self.site.tables.spec(table.0).and_then(|spec| entry::place(spec, key))
+                self.entries.place(&self.site.tables, table.0, key)
             }
             _ => None,
         };

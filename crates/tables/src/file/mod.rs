@@ -28,6 +28,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub(crate) use text::pair_key;
+
 /// Larger files are refused rather than read into memory.
 const FILE_LIMIT: u64 = 8 << 30;
 
@@ -86,6 +88,11 @@ fn from_bdb(compiled: &WatchedFile, options: &OpenOptions) -> Result<Opened, Ope
     let mut pairs = Pairs::new(options, bytes.len());
     let result = bdb::read(&bytes, |key, value| pairs.add(key, value)).map_err(|error| error.to_string());
     pairs.finish(compiled.path(), result)
+}
+
+/// A table of pairs from its source text, whatever type it has.
+pub(crate) fn from_source(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened, OpenFailure> {
+    from_text(&WatchedFile::now(options.path(spec.name)), options, text::Wording::Postmap)
 }
 
 /// Whatever became of it, these files are watched.

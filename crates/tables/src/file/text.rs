@@ -53,6 +53,8 @@ pub(crate) fn read(
                 format!("{file}, line {}: record is in \"key: value\" format; is this an alias file?", line.number)
             });
         }
+        let number = options.numbered.then(|| line.number.to_string());
+        let value = number.as_deref().unwrap_or(value);
         add(&mut index, key, value, line.number, wording, &mut warnings)?;
     }
     if index.len() == 0 && looks_binary(text) {
@@ -109,6 +111,12 @@ pub(super) fn split(text: &[u8]) -> (&[u8], &[u8]) {
     }
     let (key, value) = text.split_at(at.min(text.len()));
     (key, trim_end(trim_start(value)))
+}
+
+/// The key of a line with both key and value.
+pub(crate) fn pair_key(text: &str) -> Option<&str> {
+    let (key, value) = split_text(text);
+    (!value.is_empty()).then_some(key)
 }
 
 /// As [`split`]. The key ends at an ASCII byte or with the text: a byte skipped inside a character is followed by its

@@ -113,7 +113,7 @@ impl Table for Cidr {
 /// Open a cidr table.
 pub(crate) fn open(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened, OpenFailure> {
     let mut source = Source::open(spec, options)?;
-    let mut compiler = Compiler::default();
+    let mut compiler = Compiler { numbered: options.numbered, ..Compiler::default() };
     source.each_line(|line, text, warnings| {
         if let Err(text) = compiler.line(line, trimmed(text)) {
             warn(warnings, line, &text);
@@ -136,6 +136,8 @@ struct Compiler {
     values: Values,
     /// The rules of the `if`s that wait for their endif, with their lines.
     open: Vec<(usize, u32)>,
+    /// The numbers of lines stand for the values.
+    numbered: bool,
 }
 
 impl Compiler {
@@ -163,7 +165,8 @@ impl Compiler {
         if value.is_empty() {
             return Err("no lookup result: skipping this rule".to_owned());
         }
-        let action = Action::Result(self.values.number(value));
+        let number = self.numbered.then(|| line.to_string());
+        let action = Action::Result(self.values.number(number.as_deref().unwrap_or(value)));
         self.rules.push(Rule { network, negated, action });
         Ok(())
     }
@@ -212,6 +215,17 @@ impl Values {
         self.list.shrink_to_fit();
         self.list
     }
+}
+
+/// The network of a line with a value, as written.
+pub(crate) fn key(line: &str) -> Option<&str> {
+    let line = trimmed(line);
+    if keyword(line, "if").is_some() || keyword(line, "endif").is_some() {
+        return None;
+    }
+    let (_, text) = negation(line).ok()?;
+    let end = text.bytes().position(is_space)?;
+    Some(&line[..line.len() - text.len() + end])
 }
 
 /// Take `!` off, as often as it stands there.

@@ -17,7 +17,8 @@ use crate::spec::{TableSpec, group, members};
 use crate::watch::WatchedFile;
 use std::path::Path;
 
-pub(crate) use cidr::open as cidr;
+pub(crate) use cidr::{key as cidr_key, open as cidr};
+pub(crate) use rule::key as rule_key;
 
 /// `regexp:`.
 pub(crate) fn regexp(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened, OpenFailure> {

@@ -99,7 +99,8 @@ fn program<E: Engine>(
     options: &OpenOptions,
     source: &mut Source,
 ) -> Result<Program<E>, OpenFailure> {
-    let mut compiler = Compiler::<E> { steps: Vec::new(), needs: Vec::new(), open: Vec::new() };
+    let numbered = options.numbered;
+    let mut compiler = Compiler::<E> { steps: Vec::new(), needs: Vec::new(), open: Vec::new(), numbered };
     source.each_line(|line, text, warnings| compiler.line(line, text, warnings))?;
     let (steps, needs) = compiler.finish(&mut source.warnings);
     let name = source.warnings.file().as_ref().into();
@@ -112,6 +113,8 @@ struct Compiler<E> {
     needs: Vec<Needs>,
     /// The steps of the `if`s that wait for their endif.
     open: Vec<usize>,
+    /// The numbers of lines stand for the results.
+    numbered: bool,
 }
 
 /// Add a warning that names the map and the line.
@@ -150,6 +153,7 @@ impl<E: Engine> Compiler<E> {
                 warn::<E>(warnings, line, &text);
             }
             Ok(engine) => {
+                let template = if self.numbered { Template::Fixed(line.to_string().into()) } else { template };
                 self.push(line, pattern, &flags, engine, Action::Result(template));
             }
             Err(text) => warn::<E>(warnings, line, &text),

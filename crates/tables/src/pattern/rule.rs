@@ -42,6 +42,15 @@ pub(super) fn parse<'a>(line: &'a str, unclosed: &str) -> Result<Rule<'a>, Strin
     Err("ignoring unrecognized request".to_owned())
 }
 
+/// The pattern of a line with a result, as written.
+pub(crate) fn key(line: &str) -> Option<&str> {
+    let line = trimmed(line);
+    match parse(line, "") {
+        Ok(Rule::Match(_, result)) => Some(trimmed(&line[..line.len() - result.len()])),
+        _ => None,
+    }
+}
+
 /// The text without blanks around it (C's idea of blanks).
 pub(super) fn trimmed(text: &str) -> &str {
     // Blanks are ASCII, so what remains is UTF-8 still.
