@@ -12,6 +12,7 @@ pub mod lint;
 mod lookup;
 pub mod maillog;
 mod memory;
+pub mod notice;
 mod policy_service;
 pub mod policy_test;
 pub mod prove;

@@ -217,6 +217,11 @@ impl Notify {
         self.is_empty() || self.contains(Notify::FAILURE)
     }
 
+    /// A delay is to be reported (also when the client said nothing).
+    pub fn wants_delay(self) -> bool {
+        self.is_empty() || self.contains(Notify::DELAY)
+    }
+
     /// Both.
     #[must_use]
     pub fn with(self, other: Notify) -> Notify {

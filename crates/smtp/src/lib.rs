@@ -2,4 +2,5 @@
 
 pub mod address;
 pub mod client;
+mod history;
 pub mod server;

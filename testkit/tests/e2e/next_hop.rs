@@ -72,3 +72,41 @@ fn a_refusing_next_hop_makes_a_bounce() {
     server.wait_log("status=bounced (host 127.0.0.1[127.0.0.1]");
     assert_eq!(sink.recipients(), 0);
 }
+
+#[test]
+#[ignore = "run by cargo xtask test"]
+fn the_postmaster_is_told() {
+    let server = Server::start(
+        "notify_classes = bounce, 2bounce, delay, protocol\n\
+         virtual_alias_maps = inline:{{postmaster@example.com=chief@example.com}}\n\
+         delay_warning_time = 1s\n",
+    );
+    let _sink = server.sink(
+        "RCPT TO:<NOBODY => 550 5.1.1 no such user\nRCPT TO:<LATER => 450 4.2.1 later\nRCPT TO:<ODD => 501 5.5.4 what",
+    );
+    for (sender, recipient) in [
+        ("sender@example.com", "nobody@relay.example"),
+        ("", "nobody@relay.example"),
+        ("sender@example.com", "later@relay.example"),
+        ("", "odd@relay.example"),
+    ] {
+        let reply = server.dialog().message(sender, recipient, "to nobody").expect("a reply");
+        assert!(reply.starts_with("250 2.0.0 Ok"), "{reply}");
+    }
+    let subjects = |user: &str, count| {
+        let mail = server.wait_mail(user, count);
+        let subject = |mail: &String| mail.lines().find_map(|l| l.strip_prefix("Subject: ").map(str::to_owned));
+        let mut subjects: Vec<String> = mail.iter().filter_map(subject).collect();
+        subjects.sort();
+        (mail, subjects)
+    };
+    let (mail, told) = subjects("chief", 5);
+    let relay = format!("Postfix SMTP client: errors from 127.0.0.1[127.0.0.1]:{}", server.next_hop);
+    let copy = "Postmaster Copy: Undelivered Mail";
+    assert_eq!(told, [relay.as_str(), copy, copy, copy, "Postmaster Warning: Delayed Mail"]);
+    assert!(mail.iter().all(|mail| mail.starts_with("Return-Path: <double-bounce@")), "{mail:#?}");
+    assert!(mail.iter().any(|mail| mail.contains("\n In:  501 5.5.4 what\n")), "{mail:#?}");
+    let (_, told) = subjects("sender", 2);
+    assert_eq!(told, ["Delayed Mail (still being retried)", "Undelivered Mail Returned to Sender"]);
+    server.wait_log("postmaster delay notification: ");
+}

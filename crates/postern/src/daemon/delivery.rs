@@ -4,14 +4,16 @@ use super::server::resolver;
 use super::site::Site;
 use crate::answer::Answerer;
 use crate::clock;
-use crate::deliver::{self, DeliverHandle, Found, LogLine, Pending, Route, Router, Surroundings, Temporary};
+use crate::deliver::{self, DeliverHandle, Expanded, Found, LogLine, Pending, Route, Router, Surroundings, Temporary};
 use crate::dns::{self, Learnt, Resolver};
 use crate::lookup;
 use crate::maillog::Log;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
+use message::recipients::{self, InRecipient};
 use policy::{Ask, DnsAnswer, DnsRecord, DnsStatus, Ledger, RecordType, Suspend, TableId};
-use queue::{QueueIdSource, Recovery, Spool};
+use queue::{QueueId, QueueIdSource, Recipient, Recovery, Spool};
+use smtp::server::Notify;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -62,6 +64,41 @@ struct SiteRouter {
 }
 
 impl Router for SiteRouter {
+    fn rewrite(&self, address: &str) -> String {
+        self.site.load().routing.rewrite(address)
+    }
+
+    fn expand<'a>(&'a self, id: QueueId, recipient: &'a str) -> Pending<'a, Result<Expanded, Temporary>> {
+        Box::pin(async move {
+            let site = self.site.load_full();
+            let (config, address) = (Arc::clone(&site.cleanup), recipient.to_owned());
+            let expand = move |tables: &mut dyn message::Lookup| {
+                let recipients = [InRecipient { address, notify: Notify::NEVER, orcpt: String::new() }];
+                let envelope = recipients::Envelope {
+                    queue_id: id.as_str(),
+                    sender: "",
+                    recipients: &recipients,
+                    bcc: &[],
+                    mappings: true,
+                };
+                recipients::expand(&config, &envelope, tables)
+            };
+            let ended = || Temporary("look-up ended early".to_owned());
+            let expansion = lookup::with_tables(&site.tables, expand).await.ok_or_else(ended)?;
+            if let Some(refusal) = expansion.refusal {
+                return Err(Temporary(refusal));
+            }
+            let recipients = expansion.recipients.into_iter().map(|out| {
+                let mut recipient = Recipient::new(out.address);
+                recipient.orig_to = Some(out.orig_to).filter(|orig| !orig.is_empty() && *orig != recipient.address);
+                recipient.notify = queue::Notify(out.notify.bits());
+                recipient
+            });
+            let log = expansion.log.into_iter().map(|line| line.text.to_string());
+            Ok(Expanded { recipients: recipients.collect(), log: log.collect() })
+        })
+    }
+
     fn route<'a>(&'a self, sender: &'a str, recipient: &'a str) -> Pending<'a, Result<Route, Temporary>> {
         Box::pin(async move {
             let site = self.site.load_full();

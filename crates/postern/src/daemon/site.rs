@@ -146,6 +146,8 @@ pub struct Site {
     pub table_log: Arc<OnceLock<Log>>,
     /// Address resolution for delivery.
     pub routing: Arc<Routing>,
+    /// What cleanup does with our own messages.
+    pub cleanup: Arc<CleanupConfig>,
     /// How mail leaves.
     pub deliver: DeliverConfig,
     /// Addresses to listen on.
@@ -223,6 +225,7 @@ pub(super) fn compile(parameters: Parameters, master: &MasterCf, problems: &mut 
         );
     }
     let deliver = DeliverConfig::compile(&parameters, master, &mut registry, problems);
+    let cleanup = Arc::new(CleanupConfig::compile(&ServiceSettings(&parameters), &mut registry));
     let table_log = Arc::new(OnceLock::new());
     let tables = open_tables(&parameters, &registry, Arc::clone(&table_log), problems);
     let interfaces =
@@ -235,7 +238,7 @@ pub(super) fn compile(parameters: Parameters, master: &MasterCf, problems: &mut 
             problems.push(Diagnostic::error("bad-endpoint", format!("{error:#}")).at(Some(place)).help(help));
         }
     }
-    Some(Site { parameters, services, tables: Arc::new(tables), table_log, routing, deliver, interfaces })
+    Some(Site { parameters, services, tables: Arc::new(tables), table_log, routing, cleanup, deliver, interfaces })
 }
 
 fn compile_service(name: &str, p: Parameters, registry: &mut TableRegistry, problems: &mut Vec<Diagnostic>) -> Service {

@@ -36,6 +36,18 @@ pub(super) struct Attempt {
     pub times: Times,
     /// Nobody there: status code and reason.
     pub dead: Option<(String, String)>,
+    /// Sessions that the postmaster wants to know about.
+    pub transcripts: Vec<Transcript>,
+}
+
+/// What was said in a session with a server that doesn't follow the protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Transcript {
+    /// `SMTP` or `LMTP`.
+    pub protocol: &'static str,
+    /// `name[address]:port`.
+    pub server: String,
+    pub text: String,
 }
 
 impl Attempt {
@@ -43,7 +55,7 @@ impl Attempt {
         let agent = now();
         let times =
             Times { arrival: request.message.envelope.arrival, active: request.active, agent, ..Times::default() };
-        Attempt { outcomes: vec![None; request.recipients.len()], times, dead: None }
+        Attempt { outcomes: vec![None; request.recipients.len()], times, dead: None, transcripts: Vec::new() }
     }
 
     /// The same for all recipients.
@@ -98,6 +110,16 @@ pub(super) struct Connection {
     /// `name[address]:port`.
     pub relay: String,
     pub uses: u32,
+    /// `SMTP` or `LMTP`.
+    pub protocol: &'static str,
+}
+
+impl Connection {
+    /// The session, if the postmaster is to see it.
+    pub fn transcript(&mut self) -> Option<Transcript> {
+        let text = self.session.transcript()?;
+        Some(Transcript { protocol: self.protocol, server: self.relay.clone(), text })
+    }
 }
 
 pub(super) enum Stream {

@@ -3,8 +3,9 @@
 use crate::daemon::mandatory_tls as mandatory;
 use config::{Diagnostic, MasterCf, Parameters, Service, ServiceType};
 use policy::{TableId, TableRegistry};
-use queue::bounce::{ReportSettings, utc_date};
+use queue::bounce::{Copies, ReportSettings, utc_date};
 use queue::schedule::{SECOND, ScheduleSettings};
+use smtp::server::{ErrorClass, ErrorClasses};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -25,8 +26,12 @@ pub struct DeliverConfig {
     pub(super) own_addresses: Vec<IpAddr>,
     /// `enable_long_queue_ids`.
     pub(super) long_queue_ids: bool,
-    /// `soft_bounce`.
-    pub(super) soft_bounce: bool,
+    /// `confirm_delay_cleared`.
+    pub(super) confirm_delay_cleared: bool,
+    /// `error_notice_recipient`, for transcripts.
+    pub(super) error_notice_recipient: String,
+    /// `postfix/cleanup`.
+    pub(super) cleanup_tag: String,
     /// `postfix/error`, for what never reaches an agent.
     pub(super) error_tag: String,
     pub(super) myhostname: String,
@@ -43,6 +48,8 @@ pub(super) struct Transport {
     pub concurrency_limit: usize,
     /// `NAME_destination_recipient_limit`.
     pub recipient_limit: usize,
+    /// `soft_bounce`.
+    pub soft_bounce: bool,
     pub agent: Agent,
 }
 
@@ -169,12 +176,17 @@ impl DeliverConfig {
                 bounce_size_limit: u64::try_from(p.int("bounce_size_limit")).unwrap_or(0),
                 double_bounce_sender: p.get("double_bounce_sender"),
                 date: utc_date,
+                delay_warning_time: micros(p.time("delay_warning_time")),
+                maximal_queue_lifetime: micros(p.time("maximal_queue_lifetime")),
+                copies: copies(p),
             },
             qmgr_tag: format!("{syslog_name}/qmgr"),
             bounce_tag: format!("{syslog_name}/bounce"),
             own_addresses,
             long_queue_ids: p.bool("enable_long_queue_ids"),
-            soft_bounce: p.bool("soft_bounce"),
+            confirm_delay_cleared: p.bool("confirm_delay_cleared"),
+            error_notice_recipient: p.get("error_notice_recipient"),
+            cleanup_tag: format!("{syslog_name}/cleanup"),
             error_tag: format!("{syslog_name}/error"),
             myhostname: p.get("myhostname"),
             queue_directory: absolute(&p.get("queue_directory")),
@@ -186,6 +198,17 @@ impl DeliverConfig {
     pub fn with_dates(mut self, date: fn(i64) -> String) -> Self {
         self.report.date = date;
         self
+    }
+}
+
+/// Who gets copies of reports: those whose class is on.
+fn copies(p: &Parameters) -> Copies {
+    let (classes, _) = ErrorClasses::parse(&p.get("notify_classes"));
+    let copy = |class, name: &str| classes.contains(class).then(|| p.get(name));
+    Copies {
+        bounce: copy(ErrorClass::Bounce, "bounce_notice_recipient"),
+        double_bounce: copy(ErrorClass::DoubleBounce, "2bounce_notice_recipient"),
+        delay: copy(ErrorClass::Delay, "delay_notice_recipient"),
     }
 }
 
@@ -255,6 +278,7 @@ impl Agent {
             tag: format!("{}/{}", p.get("syslog_name"), service.command),
             concurrency_limit: limit("destination_concurrency_limit"),
             recipient_limit: limit("destination_recipient_limit"),
+            soft_bounce: p.bool("soft_bounce"),
             agent,
         })
     }
@@ -302,6 +326,7 @@ impl SmtpSettings {
             data_done_timeout: time("data_done_timeout"),
             rset_timeout: time("rset_timeout"),
             quit_timeout: time("quit_timeout"),
+            keep_history: ErrorClasses::parse(&p.get("notify_classes")).0.contains(ErrorClass::Protocol),
         };
         SmtpSettings {
             lmtp,

@@ -61,6 +61,7 @@ fn delivery(content: &[u8]) -> Delivery {
         tag: String::new(),
         concurrency_limit: 0,
         recipient_limit: 1,
+        soft_bounce: false,
         agent: super::super::config::Agent::Discard,
     };
     let request = Request {

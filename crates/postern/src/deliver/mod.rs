@@ -18,7 +18,7 @@ pub use config::{DeliverConfig, maildir_roots};
 pub use handle::{DeliverHandle, start};
 
 use policy::TableId;
-use queue::{QueueIdSource, Spool};
+use queue::{QueueId, QueueIdSource, Recipient, Spool};
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -45,8 +45,23 @@ pub struct Route {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Temporary(pub String);
 
+/// One of our own messages after cleanup.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expanded {
+    /// Where it goes: aliases are expanded.
+    pub recipients: Vec<Recipient>,
+    /// What there is to log about that.
+    pub log: Vec<String>,
+}
+
 /// Address resolution and tables.
 pub trait Router: Send + Sync {
+    /// An address of ours, in full: `postmaster` gets its domain.
+    fn rewrite(&self, address: &str) -> String;
+
+    /// Whom a message of ours to this recipient (internal form) reaches.
+    fn expand<'a>(&'a self, id: QueueId, recipient: &'a str) -> Pending<'a, Result<Expanded, Temporary>>;
+
     /// Where mail from `sender` to `recipient` (both internal form) goes.
     fn route<'a>(&'a self, sender: &'a str, recipient: &'a str) -> Pending<'a, Result<Route, Temporary>>;
 

@@ -1,14 +1,42 @@
-//! bounce(8): reports to senders.
+//! bounce(8): reports to senders, and what the postmaster is told.
 
+use super::agent::{Transcript, now};
 use super::{DeliverConfig, Surroundings};
-use crate::deliver::agent::now;
-use queue::bounce::{self, ReportKind};
-use queue::{Content, ContentSource, Message, QueueId, SpoolError};
+use crate::notice::Letter;
+use queue::bounce::{self, Posting, ReportKind};
+use queue::{Content, ContentSource, Envelope, Message, QueueId, Recipient, RecipientState, SpoolError};
 use std::io::Read;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// Makes the report on a message and stores it. `None` if there is nothing to report.
+/// Reports that are stored, each with its kind.
+pub(super) type Reports = Vec<(ReportKind, Message)>;
+
+/// Makes the reports on the recipients of a message that are in this state, and stores them. Copies for the postmaster
+/// are not worth holding up a message: one that can't be made is logged.
 pub(super) async fn send(
+    state: RecipientState,
+    message: &Message,
+    config: &DeliverConfig,
+    surroundings: &Surroundings,
+) -> Result<Reports, String> {
+    let mut reports = Vec::new();
+    for kind in bounce::due(state, &message.envelope, &config.report) {
+        match one(kind, message, config, surroundings).await {
+            Ok(report) => reports.extend(report.map(|report| (kind, report))),
+            Err(error) if reports.is_empty() && kind != ReportKind::FailureCopy && kind != ReportKind::DelayCopy => {
+                return Err(error);
+            }
+            Err(error) => {
+                let id = message.envelope.queue_id;
+                (surroundings.log)(&config.bounce_tag, format!("warning: {id}: postmaster notice failed: {error}"));
+            }
+        }
+    }
+    Ok(reports)
+}
+
+async fn one(
     kind: ReportKind,
     message: &Message,
     config: &DeliverConfig,
@@ -18,13 +46,62 @@ pub(super) async fn send(
     let whole = bounce::returns_body(kind, envelope, &config.report);
     let limit = if whole { usize::MAX } else { HEADER_LIMIT };
     let original = content(message, surroundings, limit)?;
+    let to = match kind.postmaster(&config.report) {
+        Some(postmaster) => surroundings.router.rewrite(postmaster),
+        None => envelope.sender.clone(),
+    };
+    let make =
+        |queue_id, now| bounce::report(kind, envelope, &original, &config.report, Posting { queue_id, now, to: &to });
+    post(&to, make, config, surroundings).await
+}
+
+/// Tells the postmaster what was said in a session with a server.
+pub(super) async fn send_transcript(
+    transcript: &Transcript,
+    config: &DeliverConfig,
+    surroundings: &Surroundings,
+) -> Result<Option<Message>, String> {
+    let to = surroundings.router.rewrite(&config.error_notice_recipient);
+    let settings = &config.report;
+    let make = |id: QueueId, now: i64| {
+        let letter = Letter {
+            id,
+            long_id: config.long_queue_ids,
+            unix: u64::try_from(now / 1_000_000).unwrap_or(0),
+            host: &settings.myhostname,
+            mail_name: &settings.mail_name,
+            to: &to,
+        };
+        let text = letter.about_server(transcript.protocol, &transcript.server, &transcript.text);
+        let sender = format!("{}@{}", settings.double_bounce_sender, settings.myhostname);
+        let mut envelope = Envelope::new(id, now, sender);
+        envelope.recipients = vec![Recipient::new(to.clone())];
+        envelope.size = text.len() as u64;
+        Some(Message { envelope: Arc::new(envelope), content: Content::Memory(text.into_bytes().into()) })
+    };
+    post(&to, make, config, surroundings).await
+}
+
+/// Stores a message of ours; its recipients come out of cleanup.
+async fn post(
+    to: &str,
+    make: impl Fn(QueueId, i64) -> Option<Message>,
+    config: &DeliverConfig,
+    surroundings: &Surroundings,
+) -> Result<Option<Message>, String> {
     // Somebody else's id, used in the same microsecond, isn't worth more than another try.
     for _ in 0..3 {
         let now = now();
         let id = surroundings.ids.next(config.long_queue_ids, now);
-        let Some(report) = bounce::report(kind, envelope, &original, &config.report, (id, now)) else {
+        let Some(mut report) = make(id, now) else { return Ok(None) };
+        let expanded = surroundings.router.expand(id, to).await.map_err(|error| error.0)?;
+        for line in expanded.log {
+            (surroundings.log)(&config.cleanup_tag, line);
+        }
+        if expanded.recipients.is_empty() {
             return Ok(None);
-        };
+        }
+        Arc::make_mut(&mut report.envelope).recipients = expanded.recipients;
         let report = fit(report, id, surroundings)?;
         let (done, stored) = oneshot::channel();
         surroundings.spool.submit(report.clone(), Box::new(move |result| drop(done.send(result))));

@@ -1,6 +1,6 @@
 //! smtp(8) and lmtp(8): mail to another server.
 
-use super::agent::{Attempt, Connection, Request, Stream};
+use super::agent::{Attempt, Connection, Request, Stream, Transcript};
 use super::config::SmtpSettings;
 use super::destination::{Nexthop, Target, resolve};
 use super::outcome::{Outcome, Status};
@@ -37,10 +37,11 @@ impl SmtpDelivery<'_> {
     pub async fn run(&self, connection: &mut Option<Connection>) -> Attempt {
         let mut attempt = Attempt::new(self.request);
         let mut last = None;
-        if let Some(kept) = connection.take() {
+        if let Some(mut kept) = connection.take() {
             // A server that hung up meanwhile is no failure.
-            if let Some(kept) = self.over(kept, &mut attempt, false, &mut last).await {
-                *connection = Some(kept);
+            match self.over(&mut kept, &mut attempt, false, &mut last).await {
+                true => *connection = Some(kept),
+                false => attempt.transcripts.extend(kept.transcript()),
             }
             if attempt.is_complete() {
                 return attempt;
@@ -121,18 +122,22 @@ impl SmtpDelivery<'_> {
             let final_server = final_hop && (at + 1 == places.len() || exhausted);
             let peer = name.rsplit_once("]:").map_or(name.clone(), |(peer, _)| format!("{peer}]"));
             let session = ClientSession::new(self.settings.client.clone(), peer, clock::now_ms());
-            let mut connection = Connection { stream, session, relay: name.clone(), uses: 0 };
+            let protocol = if self.settings.lmtp { "LMTP" } else { "SMTP" };
+            let mut connection = Connection { stream, session, relay: name.clone(), uses: 0, protocol };
             match self.handshake(&mut connection, loops, hop).await {
                 Ok(()) => {
-                    let kept = self.over(connection, attempt, final_server, last).await;
-                    if attempt.is_complete() {
-                        return kept;
+                    let usable = self.over(&mut connection, attempt, final_server, last).await;
+                    if attempt.is_complete() && usable {
+                        return Some(connection);
                     }
-                    if let Some(kept) = kept {
-                        kept.quit().await;
+                    let transcript = if usable { connection.quit().await } else { connection.transcript() };
+                    attempt.transcripts.extend(transcript);
+                    if attempt.is_complete() {
+                        return None;
                     }
                 }
                 Err(failure) => {
+                    attempt.transcripts.extend(connection.transcript());
                     let permanent = failure.permanent;
                     if !final_server && !permanent {
                         self.log(format!("{}: {}", self.request.id, failure.reason));
@@ -216,15 +221,14 @@ impl SmtpDelivery<'_> {
         }
     }
 
-    /// One transaction over a connection, for the recipients without a result. The connection comes back if it is
-    /// good for more.
+    /// One transaction over a connection, for the recipients without a result. Is the connection good for more?
     async fn over(
         &self,
-        mut connection: Connection,
+        connection: &mut Connection,
         attempt: &mut Attempt,
         final_server: bool,
         last: &mut Option<(Failure, String)>,
-    ) -> Option<Connection> {
+    ) -> bool {
         let open = attempt.open();
         connection.uses += 1;
         let fresh = connection.uses == 1;
@@ -242,13 +246,13 @@ impl SmtpDelivery<'_> {
                             // Closing now keeps the server from taking half a message.
                             self.log(format!("warning: {}: {reason}", self.request.id));
                             *last = Some((Failure::temporary("4.3.0", "mail system error"), "none".into()));
-                            return None;
+                            return false;
                         }
                     },
                     ClientEvent::Finished(results) => {
                         finished = true;
                         for (index, result) in open.iter().zip(results) {
-                            let outcome = self.judge(result, &connection, last);
+                            let outcome = self.judge(result, connection, last);
                             if outcome.status != Status::Deferred || final_server {
                                 attempt.set(*index, outcome);
                             } else if fresh {
@@ -256,8 +260,8 @@ impl SmtpDelivery<'_> {
                             }
                         }
                     }
-                    ClientEvent::Ready if finished => return Some(connection),
-                    ClientEvent::Closed => return None,
+                    ClientEvent::Ready if finished => return true,
+                    ClientEvent::Closed => return false,
                     ClientEvent::Ready | ClientEvent::Failed(_) => {}
                 }
             }
@@ -273,7 +277,7 @@ impl SmtpDelivery<'_> {
                     Err(error) => {
                         self.log(format!("warning: {}: read content: {error}", self.request.id));
                         *last = Some((Failure::temporary("4.3.0", "mail system error"), "none".into()));
-                        return None;
+                        return false;
                     }
                 }
             }
@@ -423,11 +427,13 @@ impl Connection {
         }
     }
 
-    /// Says QUIT and hangs up without waiting for the reply (`smtp_skip_quit_response`).
-    pub async fn quit(mut self) {
+    /// Says QUIT and hangs up without waiting for the reply (`smtp_skip_quit_response`). Gives the session's
+    /// transcript, if the postmaster is to see it.
+    pub async fn quit(mut self) -> Option<Transcript> {
         self.session.quit(clock::now_ms());
         let output = self.session.output().to_vec();
         // The mail is delivered; whatever goes wrong here does no harm.
         let _ = tokio::time::timeout(Duration::from_secs(5), self.stream.write_all(&output)).await;
+        self.transcript()
     }
 }

@@ -1,18 +1,13 @@
 //! Copies to the postmaster of sessions that went wrong (`notify_classes`): the transcript, by mail.
 
 use super::conversation::Conversation;
+use crate::notice::Letter;
 use crate::{clock, lookup};
 use message::recipients::{self, InRecipient};
-use queue::{Content, Envelope, Message, QueueId, Recipient};
+use queue::{Content, Envelope, Message, Recipient};
 use smtp::server::{Notice, Notify};
-use std::fmt::Write;
 use std::sync::Arc;
 use tokio::sync::oneshot;
-
-/// Text is folded at this width.
-const WIDTH: usize = 78;
-/// What is left of a folded line begins so far to the right.
-const INDENT: usize = 4;
 
 impl Conversation {
     /// Send a transcript. The session does not wait for the disk.
@@ -31,9 +26,8 @@ impl Conversation {
             host,
             mail_name: &self.service.mail_name,
             to: &self.service.routing.rewrite(&errors),
-            client: self.client.display(),
         };
-        let text = letter.text(&notice);
+        let text = letter.about_client(self.client.display(), &notice);
         let sender = format!("{}@{host}", p.get("double_bounce_sender"));
         let config = Arc::clone(&self.service.cleanup);
         let expand = move |tables: &mut dyn message::Lookup| {
@@ -82,105 +76,5 @@ impl Conversation {
                 Err(_) => {}
             }
         });
-    }
-}
-
-/// What a notice is made of.
-struct Letter<'a> {
-    id: QueueId,
-    long_id: bool,
-    unix: u64,
-    host: &'a str,
-    mail_name: &'a str,
-    to: &'a str,
-    client: &'a str,
-}
-
-impl Letter<'_> {
-    fn message_id(&self) -> String {
-        match self.long_id {
-            true => format!("<{}@{}>", self.id, self.host),
-            false => format!("<{}.{}@{}>", message::utc_digits(self.unix), self.id, self.host),
-        }
-    }
-
-    fn text(&self, notice: &Notice) -> String {
-        let Self { id, host, mail_name, to, client, .. } = self;
-        let date = clock::mail_date(self.unix);
-        let mut text = format!(
-            "Received: by {host} ({mail_name})\n\tid {id}; {date}\nDate: {date}\n\
-             From: Mail Delivery System <MAILER-DAEMON@{host}>\nTo: Postmaster <{to}>\n\
-             Subject: {mail_name} SMTP server: errors from {client}\nMessage-Id: {}\n\n\
-             Transcript of session follows.\n\n",
-            self.message_id()
-        );
-        for line in notice.transcript.lines() {
-            fold(&mut text, line);
-        }
-        text.push('\n');
-        if let Some(reason) = notice.reason {
-            let _ = writeln!(text, "Session aborted, reason: {reason}");
-        }
-        text.push_str("\nFor other details, see the local mail logfile\n");
-        text
-    }
-}
-
-/// A line of a transcript, folded at blanks.
-fn fold(out: &mut String, line: &str) {
-    let mut rest = line;
-    let mut room = WIDTH;
-    let mut indent = 0;
-    loop {
-        let end = match rest.len() <= room {
-            true => rest.len(),
-            // A word that is too long by itself stays whole.
-            false => {
-                let last = rest.bytes().take(room + 1).rposition(|b| b == b' ').filter(|at| *at > 0);
-                last.or_else(|| rest.find(' ')).unwrap_or(rest.len())
-            }
-        };
-        let _ = writeln!(out, " {:indent$}{}", "", rest[..end].trim_end());
-        rest = rest[end..].trim_start();
-        if rest.is_empty() {
-            return;
-        }
-        (indent, room) = (INDENT, WIDTH - INDENT);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_lines_are_folded_where_postfix_folds_them() {
-        for (line, expected) in [
-            ("In:  QUIT", " In:  QUIT\n"),
-            (
-                "Out: 550 5.1.1 <nobody@example.com>: Recipient address rejected: User unknown in local recipient table",
-                " Out: 550 5.1.1 <nobody@example.com>: Recipient address rejected: User unknown\n     in local recipient \
-                 table\n",
-            ),
-            (
-                "Out: 554-5.7.1 <rej@example.com>: Recipient address rejected: this text is somewhat longer than a line so \
-                 that it has to be folded somewhere in the middle of it",
-                " Out: 554-5.7.1 <rej@example.com>: Recipient address rejected: this text is\n     somewhat longer than a \
-                 line so that it has to be folded somewhere in the\n     middle of it\n",
-            ),
-            (
-                "In:  NOOP ?? aaaaaaaaaaaaaaaaaaaaaaaa bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb ccccccccccccccccccccccc \
-                 dddddddddddddddddddddd",
-                " In:  NOOP ?? aaaaaaaaaaaaaaaaaaaaaaaa\n     bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb \
-                 ccccccccccccccccccccccc\n     dddddddddddddddddddddd\n",
-            ),
-        ] {
-            let mut out = String::new();
-            fold(&mut out, line);
-            assert_eq!(out, expected);
-        }
-        let mut out = String::new();
-        fold(&mut out, &format!("{} {}", "é".repeat(90), "x".repeat(90)));
-        assert_eq!(out, format!(" {}\n     {}\n", "é".repeat(90), "x".repeat(90)));
     }
 }

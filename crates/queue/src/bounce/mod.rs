@@ -27,104 +27,235 @@ pub struct ReportSettings {
     pub double_bounce_sender: String,
     /// Renders a time (Unix seconds) as in a `Date:` header, with the zone's name behind it.
     pub date: fn(i64) -> String,
+    /// `delay_warning_time`, microseconds; 0: none.
+    pub delay_warning_time: i64,
+    /// `maximal_queue_lifetime`, microseconds.
+    pub maximal_queue_lifetime: i64,
+    /// Copies for the postmaster.
+    pub copies: Copies,
+}
+
+/// Who gets the postmaster's copies; only classes that `notify_classes` names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Copies {
+    /// Class `bounce`: `bounce_notice_recipient`.
+    pub bounce: Option<String>,
+    /// Class `2bounce`: `2bounce_notice_recipient`.
+    pub double_bounce: Option<String>,
+    /// Class `delay`: `delay_notice_recipient`.
+    pub delay: Option<String>,
 }
 
 /// What to report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReportKind {
-    /// Undeliverable.
+    /// Undeliverable, to the sender.
     Failure,
+    /// The same, for the postmaster.
+    FailureCopy,
+    /// A message without sender is undeliverable: the postmaster gets it.
+    DoubleFailure,
+    /// Not delivered yet, to the sender.
+    Delay,
+    /// The same, for the postmaster.
+    DelayCopy,
     /// Delivered or relayed, and the sender asked to be told.
     Success,
 }
 
+/// The one who is told.
+const SENDER: [ReportKind; 3] = [ReportKind::Failure, ReportKind::Delay, ReportKind::Success];
+
 impl ReportKind {
     /// Recipients this kind of report is about.
-    fn state(self) -> RecipientState {
+    pub fn state(self) -> RecipientState {
         match self {
-            ReportKind::Failure => RecipientState::Failed,
+            ReportKind::Failure | ReportKind::FailureCopy | ReportKind::DoubleFailure => RecipientState::Failed,
+            ReportKind::Delay | ReportKind::DelayCopy => RecipientState::Pending,
             ReportKind::Success => RecipientState::Notify,
+        }
+    }
+
+    /// Goes to the sender, not to the postmaster?
+    pub fn is_for_sender(self) -> bool {
+        SENDER.contains(&self)
+    }
+
+    /// What log lines call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ReportKind::Failure => "sender non-delivery notification",
+            ReportKind::FailureCopy | ReportKind::DoubleFailure => "postmaster non-delivery notification",
+            ReportKind::Delay => "sender delay notification",
+            ReportKind::DelayCopy => "postmaster delay notification",
+            ReportKind::Success => "sender delivery status notification",
         }
     }
 
     fn subject(self) -> &'static str {
         match self {
             ReportKind::Failure => "Undelivered Mail Returned to Sender",
+            ReportKind::FailureCopy | ReportKind::DoubleFailure => "Postmaster Copy: Undelivered Mail",
+            ReportKind::Delay => "Delayed Mail (still being retried)",
+            ReportKind::DelayCopy => "Postmaster Warning: Delayed Mail",
             ReportKind::Success => "Successful Mail Delivery Report",
         }
     }
 
-    fn text(self) -> &'static str {
-        match self {
-            ReportKind::Failure => text::FAILURE,
-            ReportKind::Success => text::SUCCESS,
-        }
+    /// What the sender is told; a postmaster needs no explanations.
+    fn text(self, settings: &ReportSettings) -> String {
+        let text = match self {
+            ReportKind::Failure => text::FAILURE.to_owned(),
+            ReportKind::Delay => text::delay(settings.delay_warning_time, settings.maximal_queue_lifetime),
+            ReportKind::Success => text::SUCCESS.to_owned(),
+            ReportKind::FailureCopy | ReportKind::DoubleFailure | ReportKind::DelayCopy => return String::new(),
+        };
+        format!("This is the mail system at host {}.\n\n{text}", settings.myhostname)
     }
 
     /// Content-Description of the returned part.
     fn returned(self) -> &'static str {
         match self {
-            ReportKind::Failure => "Undelivered Message",
             ReportKind::Success => "Message",
+            _ => "Undelivered Message",
         }
     }
 
+    fn action(self, status: &DeliveryStatus) -> &str {
+        match self {
+            ReportKind::Delay | ReportKind::DelayCopy => DELAYED,
+            ReportKind::Failure | ReportKind::FailureCopy | ReportKind::DoubleFailure => "failed",
+            ReportKind::Success => &status.action,
+        }
+    }
+
+    /// Copies don't ask what the sender wanted to know.
     fn wanted(self, notify: Notify) -> bool {
         match self {
             ReportKind::Failure => notify.wants_failure(),
-            ReportKind::Success => notify.contains(Notify::SUCCESS),
+            ReportKind::Delay => notify.wants_delay(),
+            ReportKind::Success => notify.contains(Notify::SUCCESS) || notify.wants_delay(),
+            ReportKind::FailureCopy | ReportKind::DoubleFailure | ReportKind::DelayCopy => true,
+        }
+    }
+
+    /// Whom a copy is for, if it is to be made; nothing for what goes to the sender.
+    pub fn postmaster(self, settings: &ReportSettings) -> Option<&str> {
+        match self {
+            ReportKind::FailureCopy => settings.copies.bounce.as_deref(),
+            ReportKind::DoubleFailure => settings.copies.double_bounce.as_deref(),
+            ReportKind::DelayCopy => settings.copies.delay.as_deref(),
+            ReportKind::Failure | ReportKind::Delay | ReportKind::Success => None,
         }
     }
 }
 
-/// The recipients a report of this kind has to name; none if no report is due.
-pub fn reportable<'a>(
-    kind: ReportKind,
-    envelope: &'a Envelope,
-    settings: &ReportSettings,
-) -> Vec<(&'a Recipient, &'a DeliveryStatus)> {
-    if is_bounce(envelope, settings) {
-        return Vec::new();
+/// Action field of a recipient whose delay was reported. In the queue, it says that this is done.
+pub const DELAYED: &str = "delayed";
+
+/// The reports that failures, delays or successes of a message call for, the sender's first.
+pub fn due(state: RecipientState, envelope: &Envelope, settings: &ReportSettings) -> Vec<ReportKind> {
+    let kinds: &[ReportKind] = match state {
+        _ if is_double_bounce(envelope, settings) => &[],
+        RecipientState::Failed if envelope.sender.is_empty() => &[ReportKind::DoubleFailure],
+        _ if envelope.sender.is_empty() => &[],
+        RecipientState::Failed => &[ReportKind::Failure, ReportKind::FailureCopy],
+        RecipientState::Pending => &[ReportKind::Delay, ReportKind::DelayCopy],
+        RecipientState::Notify => &[ReportKind::Success],
+        RecipientState::Done => &[],
+    };
+    let due = |kind: &ReportKind| {
+        (kind.is_for_sender() || kind.postmaster(settings).is_some()) && !reportable(*kind, envelope).is_empty()
+    };
+    kinds.iter().copied().filter(due).collect()
+}
+
+/// Would a failure of this recipient be reported to anybody?
+pub fn failure_is_told(envelope: &Envelope, recipient: &Recipient, settings: &ReportSettings) -> bool {
+    if is_double_bounce(envelope, settings) {
+        return false;
     }
+    match envelope.sender.is_empty() {
+        true => settings.copies.double_bounce.is_some(),
+        false => recipient.notify.wants_failure() || settings.copies.bounce.is_some(),
+    }
+}
+
+/// The recipients a report of this kind has to name.
+pub fn reportable(kind: ReportKind, envelope: &Envelope) -> Vec<(&Recipient, &DeliveryStatus)> {
     let due = envelope.recipients.iter().filter(|r| r.state == kind.state() && kind.wanted(r.notify));
     due.filter_map(|r| r.status.as_deref().map(|status| (r, status))).collect()
 }
 
-/// Is this a report itself (or our own probe), so that nobody is to be told?
+/// Is a warning due that the message is late? Once only, and never about reports.
+pub fn is_late(envelope: &Envelope, settings: &ReportSettings, now: i64) -> bool {
+    // Times come in whole seconds there, hence the second that doesn't count.
+    let due = envelope.arrival.saturating_add(settings.delay_warning_time).saturating_sub(1_000_000);
+    settings.delay_warning_time > 0
+        && now >= due
+        && !envelope.sender.is_empty()
+        && !was_late(envelope)
+        && envelope.recipients.iter().any(|r| r.state == RecipientState::Pending && r.status.is_some())
+}
+
+/// Was the delay of a message reported?
+pub fn was_late(envelope: &Envelope) -> bool {
+    envelope.recipients.iter().any(|r| r.status.as_deref().is_some_and(|status| status.action == DELAYED))
+}
+
+/// Is this a report itself (or our own probe), so that no sender is to be told?
 pub fn is_bounce(envelope: &Envelope, settings: &ReportSettings) -> bool {
-    let double = || {
-        let (user, domain) = envelope.sender.rsplit_once('@').unwrap_or((&envelope.sender, &settings.myorigin));
-        let ours = [&settings.myorigin, &settings.myhostname].iter().any(|own| domain.eq_ignore_ascii_case(own));
-        user == settings.double_bounce_sender && ours
-    };
-    envelope.sender.is_empty() || double()
+    envelope.sender.is_empty() || is_double_bounce(envelope, settings)
+}
+
+/// Is this something for the postmaster? If that doesn't arrive, nobody is left to be told.
+pub fn is_double_bounce(envelope: &Envelope, settings: &ReportSettings) -> bool {
+    let Some((user, domain)) = envelope.sender.rsplit_once('@') else { return false };
+    user.eq_ignore_ascii_case(&settings.double_bounce_sender) && domain.eq_ignore_ascii_case(&settings.myhostname)
 }
 
 /// Does the original come back whole? Otherwise only its headers are needed.
 pub fn returns_body(kind: ReportKind, envelope: &Envelope, settings: &ReportSettings) -> bool {
-    kind == ReportKind::Failure && envelope.ret != Some(Ret::Headers) && envelope.size <= settings.bounce_size_limit
+    let wanted = match kind {
+        ReportKind::Failure => envelope.ret != Some(Ret::Headers),
+        ReportKind::DoubleFailure => true,
+        _ => false,
+    };
+    wanted && envelope.size <= settings.bounce_size_limit
+}
+
+/// A report on its way out.
+#[derive(Clone, Copy, Debug)]
+pub struct Posting<'a> {
+    /// Its queue id.
+    pub queue_id: QueueId,
+    /// Unix microseconds.
+    pub now: i64,
+    /// Whom it is for, as its header says.
+    pub to: &'a str,
 }
 
 /// The report on a message, or nothing if none is due. `original` is its content, or just its headers if
-/// [`returns_body`] says so.
+/// [`returns_body`] says so. It is addressed to whom the header names.
 pub fn report(
     kind: ReportKind,
     envelope: &Envelope,
     original: &[u8],
     settings: &ReportSettings,
-    (queue_id, now): (QueueId, i64),
+    posting: Posting<'_>,
 ) -> Option<Message> {
-    let recipients = reportable(kind, envelope, settings);
+    let recipients = reportable(kind, envelope);
     if recipients.is_empty() {
         return None;
     }
+    let Posting { queue_id, now, to } = posting;
     let boundary = format!("{}.{}/{}", envelope.queue_id, now / 1_000_000, settings.myhostname);
     let mut out = String::with_capacity(4096);
-    header(&mut out, kind, envelope, settings, (queue_id, now), &boundary);
+    header(&mut out, kind, settings, posting, &boundary);
     notification(&mut out, kind, &recipients, settings, &boundary);
-    delivery_status(&mut out, envelope, &recipients, settings, &boundary);
+    delivery_status(&mut out, kind, (envelope, &recipients), settings, &boundary);
     let whole = returns_body(kind, envelope, settings);
-    returned_part(&mut out, kind, whole, envelope, &boundary);
+    returned_part(&mut out, kind, whole, (envelope, settings), &boundary);
     let mut content = out.into_bytes();
     let original = if whole { original } else { headers(original) };
     content.extend_from_slice(original);
@@ -132,12 +263,24 @@ pub fn report(
         content.push(b'\n');
     }
     content.extend_from_slice(format!("\n--{boundary}--\n").as_bytes());
-    let mut back = Envelope::new(queue_id, now, "");
-    back.recipients = vec![Recipient::new(envelope.sender.clone())];
+    let sender = match kind.is_for_sender() {
+        true => String::new(),
+        false => format!("{}@{}", settings.double_bounce_sender, settings.myhostname),
+    };
+    let mut back = Envelope::new(queue_id, now, sender);
+    back.recipients = vec![Recipient::new(to)];
     back.size = content.len() as u64;
     back.body8bit = true;
     back.smtputf8 = envelope.smtputf8;
     Some(Message { envelope: Arc::new(back), content: Content::Memory(content.into()) })
+}
+
+/// The sender as reports show it.
+fn shown_sender(envelope: &Envelope, settings: &ReportSettings) -> String {
+    match envelope.sender.is_empty() {
+        true => format!("MAILER-DAEMON@{}", settings.myhostname),
+        false => text::one_line(&envelope.sender).into_owned(),
+    }
 }
 
 /// What goes before the empty line.
@@ -148,14 +291,8 @@ pub fn headers(content: &[u8]) -> &[u8] {
     memchr::memmem::find(content, b"\n\n").map_or(content, |end| &content[..=end])
 }
 
-fn header(
-    out: &mut String,
-    kind: ReportKind,
-    envelope: &Envelope,
-    settings: &ReportSettings,
-    (queue_id, now): (QueueId, i64),
-    boundary: &str,
-) {
+fn header(out: &mut String, kind: ReportKind, settings: &ReportSettings, posting: Posting<'_>, boundary: &str) {
+    let Posting { queue_id, now, to } = posting;
     let ReportSettings { myhostname, myorigin, mail_name, .. } = settings;
     let date = (settings.date)(now.div_euclid(1_000_000));
     let stamp = text::stamp(now);
@@ -166,7 +303,7 @@ fn header(
          From: Mail Delivery System <MAILER-DAEMON@{myorigin}>\n\
          Subject: {}\n\
          To: {}\n\
-         Auto-Submitted: auto-replied\n\
+         Auto-Submitted: {}\n\
          MIME-Version: 1.0\n\
          Content-Type: multipart/report; report-type=delivery-status;\n\tboundary=\"{boundary}\"\n\
          Content-Transfer-Encoding: 8bit\n\
@@ -174,7 +311,8 @@ fn header(
          \n\
          This is a MIME-encapsulated message.\n",
         kind.subject(),
-        text::one_line(&envelope.sender),
+        text::one_line(to),
+        if kind.is_for_sender() { "auto-replied" } else { "auto-generated" },
     );
 }
 
@@ -191,10 +329,8 @@ fn notification(
          Content-Description: Notification\n\
          Content-Type: text/plain; charset=utf-8\n\
          Content-Transfer-Encoding: 8bit\n\
-         \n\
-         This is the mail system at host {}.\n\n{}",
-        settings.myhostname,
-        kind.text(),
+         \n{}",
+        kind.text(settings),
     );
     for (recipient, status) in recipients {
         let expanded = match recipient.orig_to.as_deref().filter(|o| *o != recipient.address) {
@@ -209,8 +345,8 @@ fn notification(
 
 fn delivery_status(
     out: &mut String,
-    envelope: &Envelope,
-    recipients: &[(&Recipient, &DeliveryStatus)],
+    report: ReportKind,
+    (envelope, recipients): (&Envelope, &[(&Recipient, &DeliveryStatus)]),
     settings: &ReportSettings,
     boundary: &str,
 ) {
@@ -236,7 +372,7 @@ fn delivery_status(
          X-{name}-Sender: {address_type}; {}\n\
          Arrival-Date: {}\n",
         envelope.queue_id,
-        text::one_line(&envelope.sender),
+        shown_sender(envelope, settings),
         (settings.date)(envelope.arrival.div_euclid(1_000_000)),
         name = settings.mail_name,
     );
@@ -252,7 +388,7 @@ fn delivery_status(
                 let _ = writeln!(out, "Original-Recipient: {address_type};{}", text::one_line(original));
             }
         }
-        let _ = write!(out, "Action: {}\nStatus: {}\n", status.action, status.dsn);
+        let _ = write!(out, "Action: {}\nStatus: {}\n", report.action(status), status.dsn);
         if let Some(remote) = &status.remote_mta {
             let _ = writeln!(out, "Remote-MTA: dns; {}", text::one_line(remote));
         }
@@ -263,10 +399,20 @@ fn delivery_status(
                 wrap_field(out, &name, &text::one_line(&status.reason));
             }
         }
+        if matches!(report, ReportKind::Delay | ReportKind::DelayCopy) {
+            let until = envelope.arrival.saturating_add(settings.maximal_queue_lifetime);
+            let _ = writeln!(out, "Will-Retry-Until: {}", (settings.date)(until.div_euclid(1_000_000)));
+        }
     }
 }
 
-fn returned_part(out: &mut String, kind: ReportKind, whole: bool, envelope: &Envelope, boundary: &str) {
+fn returned_part(
+    out: &mut String,
+    kind: ReportKind,
+    whole: bool,
+    (envelope, settings): (&Envelope, &ReportSettings),
+    boundary: &str,
+) {
     let content_type = match (whole, envelope.smtputf8) {
         (true, false) => "message/rfc822",
         (true, true) => "message/global",
@@ -283,7 +429,7 @@ fn returned_part(out: &mut String, kind: ReportKind, whole: bool, envelope: &Env
          Return-Path: <{}>\n",
         kind.returned(),
         if whole { "" } else { " Headers" },
-        text::one_line(&envelope.sender),
+        shown_sender(envelope, settings),
     );
 }
 
@@ -299,6 +445,13 @@ mod tests {
             bounce_size_limit: 50000,
             double_bounce_sender: "double-bounce".into(),
             date: utc_date,
+            delay_warning_time: 4 * 3_600 * 1_000_000,
+            maximal_queue_lifetime: 5 * 86_400 * 1_000_000,
+            copies: Copies {
+                bounce: Some("bounces@note.example".into()),
+                double_bounce: Some("doubles@note.example".into()),
+                delay: Some("delays@note.example".into()),
+            },
         }
     }
 
@@ -324,11 +477,14 @@ mod tests {
 
     fn render(kind: ReportKind, envelope: &Envelope) -> Option<String> {
         let original = b"Subject: hello\nTo: x@y.example\n\nbody\n";
-        let id = ("92DB599E0FA".parse().unwrap(), NOW);
-        let message = report(kind, envelope, original, &settings(), id)?;
+        let settings = settings();
+        let to = kind.postmaster(&settings).unwrap_or(&envelope.sender);
+        let posting = Posting { queue_id: "92DB599E0FA".parse().unwrap(), now: NOW, to };
+        let message = report(kind, envelope, original, &settings, posting)?;
         let Content::Memory(content) = message.content else { panic!("content not in memory") };
         assert_eq!(message.envelope.size, content.len() as u64);
-        assert_eq!(message.envelope.sender, "");
+        let sender = if kind.is_for_sender() { "" } else { "double-bounce@mail.example.com" };
+        assert_eq!((&*message.envelope.sender, &*message.envelope.recipients[0].address), (sender, to));
         Some(String::from_utf8(content.to_vec()).unwrap())
     }
 
@@ -426,18 +582,137 @@ To: x@y.example
             envelope.recipients[0].notify = notify;
             assert_eq!(render(ReportKind::Failure, &envelope).is_some(), want, "{notify:?}");
         }
-        for sender in ["", "double-bounce@example.com", "double-bounce@EXAMPLE.com", "double-bounce"] {
+        assert_eq!(render(ReportKind::Success, &failed()), None);
+    }
+
+    #[test]
+    fn who_is_told() {
+        use ReportKind::{Delay, DelayCopy, DoubleFailure, Failure, FailureCopy};
+        let none = ReportSettings { copies: Copies::default(), ..settings() };
+        for (sender, notify, all, few) in [
+            ("s@x.example", Notify::default(), &[Failure, FailureCopy][..], &[Failure][..]),
+            ("s@x.example", Notify::NEVER, &[FailureCopy], &[]),
+            ("s@x.example", Notify::DELAY, &[FailureCopy], &[]),
+            ("", Notify::default(), &[DoubleFailure], &[]),
+            ("double-bounce@MAIL.example.com", Notify::default(), &[], &[]),
+            ("double-bounce@example.com", Notify::default(), &[Failure, FailureCopy], &[Failure]),
+        ] {
             let mut envelope = failed();
             envelope.sender = sender.into();
-            assert_eq!(render(ReportKind::Failure, &envelope), None, "{sender}");
+            envelope.recipients[0].notify = notify;
+            for (settings, want) in [(&settings(), all), (&none, few)] {
+                assert_eq!(due(RecipientState::Failed, &envelope, settings), want, "{sender} {notify:?}");
+                let told = failure_is_told(&envelope, &envelope.recipients[0], settings);
+                assert_eq!(told, !want.is_empty(), "{sender} {notify:?}");
+            }
+            envelope.recipients[0].state = RecipientState::Pending;
+            let late = match (sender, notify) {
+                ("" | "double-bounce@MAIL.example.com", _) => &[][..],
+                (_, Notify::NEVER) => &[DelayCopy],
+                _ => &[Delay, DelayCopy],
+            };
+            assert_eq!(due(RecipientState::Pending, &envelope, &settings()), late, "{sender} {notify:?}");
         }
-        assert_eq!(render(ReportKind::Success, &failed()), None);
+    }
+
+    #[test]
+    fn a_delay_is_reported_once() {
+        let hours = |n: i64| n * 3_600 * 1_000_000;
+        let mut envelope = failed();
+        let late = |envelope: &Envelope, at| is_late(envelope, &settings(), NOW + at);
+        assert!(!late(&envelope, hours(4)), "nothing is pending with a reason");
+        envelope.recipients[0].state = RecipientState::Pending;
+        assert!(!late(&envelope, hours(4) - 1_000_001) && late(&envelope, hours(4) - 1_000_000));
+        let off = ReportSettings { delay_warning_time: 0, ..settings() };
+        assert!(!is_late(&envelope, &off, NOW + hours(100)));
+        let mut bounce = envelope.clone();
+        bounce.sender = String::new();
+        assert!(!late(&bounce, hours(5)));
+        if let Some(status) = &mut envelope.recipients[0].status {
+            status.action = DELAYED.into();
+        }
+        assert!(was_late(&envelope) && !late(&envelope, hours(100)));
+    }
+
+    /// From one line on, up to another one.
+    fn part<'a>(report: &'a str, from: &str, to: &str) -> &'a str {
+        let start = report.find(from).unwrap_or_else(|| panic!("no {from:?} in {report}"));
+        let end = report[start..].find(to).unwrap_or_else(|| panic!("no {to:?} in {report}"));
+        &report[start..start + end]
+    }
+
+    #[test]
+    fn the_postmaster_gets_a_copy_without_comment() {
+        let report = render(ReportKind::FailureCopy, &failed()).unwrap();
+        assert_eq!(
+            part(&report, "From: ", "MIME-Version"),
+            "From: Mail Delivery System <MAILER-DAEMON@example.com>\nSubject: Postmaster Copy: Undelivered Mail\n\
+             To: bounces@note.example\nAuto-Submitted: auto-generated\n"
+        );
+        assert_eq!(
+            part(&report, "Content-Description: Notification", "\n--"),
+            "Content-Description: Notification\nContent-Type: text/plain; charset=utf-8\n\
+             Content-Transfer-Encoding: 8bit\n\n\n\
+             <u@bad.example>: host 127.0.0.1[127.0.0.1] said: 550 5.1.1 no such user (in\n    \
+             reply to RCPT TO command)\n"
+        );
+        let mut envelope = failed();
+        envelope.ret = None;
+        let report = render(ReportKind::FailureCopy, &envelope).unwrap();
+        assert!(
+            report.contains("\nContent-Description: Undelivered Message Headers\n") && !report.contains("\nbody\n")
+        );
+    }
+
+    #[test]
+    fn a_double_bounce_comes_whole() {
+        let mut envelope = failed();
+        (envelope.sender, envelope.envid) = (String::new(), None);
+        let report = render(ReportKind::DoubleFailure, &envelope).unwrap();
+        assert!(report.contains("\nSubject: Postmaster Copy: Undelivered Mail\nTo: doubles@note.example\n"));
+        assert!(report.contains("\nX-Postfix-Sender: rfc822; MAILER-DAEMON@mail.example.com\n"));
+        assert_eq!(
+            part(&report, "Content-Description: Undelivered", "\n\n--"),
+            "Content-Description: Undelivered Message\nContent-Type: message/rfc822\nContent-Transfer-Encoding: 8bit\n\n\
+             Return-Path: <MAILER-DAEMON@mail.example.com>\nSubject: hello\nTo: x@y.example\n\nbody"
+        );
+    }
+
+    #[test]
+    fn senders_are_warned_of_delays() {
+        let mut envelope = failed();
+        envelope.recipients[0].state = RecipientState::Pending;
+        let report = render(ReportKind::Delay, &envelope).unwrap();
+        assert!(report.contains(
+            "\nSubject: Delayed Mail (still being retried)\nTo: s@origin.example\nAuto-Submitted: auto-replied\n"
+        ));
+        assert_eq!(
+            part(&report, "This is the mail system at", "\n<u@"),
+            "This is the mail system at host mail.example.com.\n\n\
+             ####################################################################\n\
+             # THIS IS A WARNING ONLY.  YOU DO NOT NEED TO RESEND YOUR MESSAGE. #\n\
+             ####################################################################\n\n\
+             Your message could not be delivered for more than 4 hour(s).\n\
+             It will be retried until it is 5 day(s) old.\n\n\
+             For further assistance, please send mail to postmaster.\n\n\
+             If you do so, please include this problem report. You can\n\
+             delete your own text from the attached returned message.\n\n                   The mail system\n"
+        );
+        assert_eq!(
+            part(&report, "Action: ", "\n\n--"),
+            "Action: delayed\nStatus: 5.1.1\nRemote-MTA: dns; 127.0.0.1\nDiagnostic-Code: smtp; 550 5.1.1 no such user\n\
+             Will-Retry-Until: Fri, 27 Nov 2026 12:46:26 +0000 (UTC)"
+        );
+        let copy = render(ReportKind::DelayCopy, &envelope).unwrap();
+        assert!(copy.contains("\nSubject: Postmaster Warning: Delayed Mail\nTo: delays@note.example\n"));
+        assert!(copy.contains("\nContent-Description: Undelivered Message Headers\n"));
     }
 
     #[test]
     fn success_is_reported_to_those_who_asked() {
         let mut envelope = failed();
         envelope.recipients[0].state = RecipientState::Notify;
+        envelope.recipients[0].notify = Notify::FAILURE;
         assert_eq!(render(ReportKind::Success, &envelope), None);
         envelope.recipients[0].notify = Notify::SUCCESS;
         let report = render(ReportKind::Success, &envelope).unwrap();

@@ -25,6 +25,29 @@ notifications of mail delivery errors from other systems.
                    The mail system
 ";
 
+/// What a sender is told of mail that is late. Both times are in microseconds.
+pub(super) fn delay(warning_time: i64, lifetime: i64) -> String {
+    // Postfix cuts off, too.
+    let (hours, days) = (warning_time / 3_600_000_000, lifetime / 86_400_000_000);
+    format!(
+        "\
+####################################################################
+# THIS IS A WARNING ONLY.  YOU DO NOT NEED TO RESEND YOUR MESSAGE. #
+####################################################################
+
+Your message could not be delivered for more than {hours} hour(s).
+It will be retried until it is {days} day(s) old.
+
+For further assistance, please send mail to postmaster.
+
+If you do so, please include this problem report. You can
+delete your own text from the attached returned message.
+
+                   The mail system
+"
+    )
+}
+
 /// Lines are broken so that they have at most this many characters.
 const WIDTH: usize = 79;
 const INDENT: &str = "    ";

@@ -51,6 +51,8 @@ pub struct ClientSettings {
     pub rset_timeout: Duration,
     /// `smtp_quit_timeout`.
     pub quit_timeout: Duration,
+    /// Keep what is said, in case the server turns out not to follow the protocol (`notify_classes`).
+    pub keep_history: bool,
 }
 
 impl ClientSettings {
@@ -73,6 +75,7 @@ impl ClientSettings {
             data_done_timeout: seconds(600),
             rset_timeout: seconds(20),
             quit_timeout: seconds(300),
+            keep_history: false,
         }
     }
 }

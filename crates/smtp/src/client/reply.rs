@@ -43,9 +43,9 @@ impl ServerReply {
     }
 }
 
-/// Not a reply in SMTP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Nonsense;
+/// Not a reply in SMTP: the line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Nonsense(pub String);
 
 /// Takes bytes, gives replies.
 #[derive(Debug, Default)]
@@ -79,16 +79,17 @@ impl ReplyReader {
     fn end_line(&mut self) -> Result<Option<ServerReply>, Nonsense> {
         let line = std::mem::take(&mut self.line);
         let line = line.strip_suffix(b"\r").unwrap_or(&line);
-        let code = line.get(..3).filter(|c| c.iter().all(u8::is_ascii_digit)).ok_or(Nonsense)?;
+        let nonsense = || Nonsense(String::from_utf8_lossy(line).into_owned());
+        let code = line.get(..3).filter(|c| c.iter().all(u8::is_ascii_digit)).ok_or_else(nonsense)?;
         let code = code.iter().fold(0u16, |n, digit| n * 10 + u16::from(digit - b'0'));
         let last = match line.get(3) {
             None | Some(b' ') => true,
             Some(b'-') => false,
-            Some(_) => return Err(Nonsense),
+            Some(_) => return Err(nonsense()),
         };
         self.count += 1;
         if !(100..600).contains(&code) || self.count > LINE_COUNT_LIMIT {
-            return Err(Nonsense);
+            return Err(nonsense());
         }
         let text: String =
             String::from_utf8_lossy(line).chars().map(|c| if c.is_control() { '?' } else { c }).collect();
@@ -119,8 +120,8 @@ mod tests {
         assert_eq!(read("250").unwrap(), None);
         assert_eq!(read("250\n").unwrap().unwrap().text(), "250");
         assert_eq!(read("550 a\tb\r\n").unwrap().unwrap().text(), "550 a?b");
-        for nonsense in ["hello\r\n", "\r\n", "25 x\r\n", "250x\r\n", "999 x\r\n", "HTTP/1.0 400 Bad\r\n"] {
-            assert_eq!(read(nonsense), Err(Nonsense), "{nonsense}");
+        for nonsense in ["hello", "", "25 x", "250x", "999 x", "HTTP/1.0 400 Bad"] {
+            assert_eq!(read(&format!("{nonsense}\r\n")), Err(Nonsense(nonsense.into())));
         }
     }
 
@@ -135,7 +136,7 @@ mod tests {
         let (taken, reply) = reader.read(b"\r\n220 next\r\n").unwrap();
         assert_eq!((taken, reply.unwrap().lines[0].len()), (2, LINE_LIMIT));
         let many = "250-x\r\n".repeat(LINE_COUNT_LIMIT + 1);
-        assert_eq!(ReplyReader::default().read(many.as_bytes()), Err(Nonsense));
+        assert_eq!(ReplyReader::default().read(many.as_bytes()), Err(Nonsense("250-x".into())));
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use super::capabilities::Capabilities;
 use super::content::ContentEncoder;
 use super::failure::Failure;
-use super::reply::{ReplyReader, ServerReply};
+use super::reply::{Nonsense, ReplyReader, ServerReply};
 use super::{ClientSettings, Transaction, envelope};
+use crate::history::History;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,6 +99,9 @@ pub struct ClientSession {
     /// A 421 came, or nonsense: not to be used again.
     spent: bool,
     closed: bool,
+    history: History,
+    /// The server doesn't follow the protocol, or says that we don't.
+    odd: bool,
 }
 
 impl ClientSession {
@@ -120,6 +124,8 @@ impl ClientSession {
             dirty: false,
             spent: false,
             closed: false,
+            history: History::default(),
+            odd: false,
         }
     }
 
@@ -147,6 +153,22 @@ impl ClientSession {
     /// What the server calls itself in its reply to EHLO or HELO.
     pub fn server_name(&self) -> &str {
         &self.server_name
+    }
+
+    /// What was said, if somebody didn't follow the protocol and `keep_history` is set. Gives it once.
+    pub fn transcript(&mut self) -> Option<String> {
+        std::mem::take(&mut self.odd).then(|| self.history.take()).filter(|text| !text.is_empty())
+    }
+
+    fn note(&mut self, direction: &str, line: &str) {
+        if self.settings.keep_history {
+            self.history.add(direction, line.as_bytes(), true);
+        }
+    }
+
+    /// An error reply: is it about the protocol?
+    fn blame(&mut self, reply: &ServerReply) {
+        self.odd |= matches!(reply.code, ..400 | 500..510 | 555 | 600..);
     }
 
     /// When to call [`ClientSession::handle_timeout`]; `None` while nothing is awaited.
@@ -211,10 +233,15 @@ impl ClientSession {
                 Ok((taken, reply)) => {
                     bytes = &bytes[taken..];
                     if let Some(reply) = reply {
+                        for line in &reply.lines {
+                            self.note("In:  ", line);
+                        }
                         self.reply(&reply);
                     }
                 }
-                Err(_) => {
+                Err(Nonsense(line)) => {
+                    self.note("In:  ", &line);
+                    self.odd = true;
                     let reason = format!("{} sent something that is not a reply while {}", self.peer, self.activity());
                     return self.fail(Failure::temporary("4.5.0", reason).of_site());
                 }
@@ -284,10 +311,11 @@ impl ClientSession {
         let Some(current) = self.current.as_mut().filter(|c| c.sending_content) else { return };
         current.sending_content = false;
         self.encoder.end(&mut self.output);
-        if self.settings.lmtp {
-            self.expected.extend(current.accepted.iter().map(|index| Expected::Dot(Some(*index))));
-        } else {
-            self.expected.push_back(Expected::Dot(None));
+        let accepted = if self.settings.lmtp { Some(current.accepted.clone()) } else { None };
+        self.note("Out: ", ".");
+        match accepted {
+            Some(accepted) => self.expected.extend(accepted.into_iter().map(|index| Expected::Dot(Some(index)))),
+            None => self.expected.push_back(Expected::Dot(None)),
         }
     }
 
@@ -306,6 +334,7 @@ impl ClientSession {
 
     fn send(&mut self, expected: Expected, command: String) {
         if self.expected.is_empty() || self.capabilities.pipelining {
+            self.note("Out: ", &command);
             self.output.extend_from_slice(command.as_bytes());
             self.output.extend_from_slice(b"\r\n");
             self.expected.push_back(expected);
@@ -364,6 +393,7 @@ impl ClientSession {
 
     fn greeted(&mut self, reply: &ServerReply) {
         if reply.class() != 2 {
+            self.blame(reply);
             let soft = reply.class() == 5 && self.settings.skip_5xx_greeting;
             return self.fail(Failure::refused(&self.peer, reply, soft));
         }
@@ -388,6 +418,7 @@ impl ClientSession {
                 let command = format!("HELO {}", self.settings.helo_name);
                 return self.send(Expected::Helo, command);
             }
+            self.blame(reply);
             return self.fail(Failure::refused(&self.peer, reply, false));
         }
         let first = reply.lines.first().and_then(|l| l.get(4..)).unwrap_or("");
@@ -400,6 +431,7 @@ impl ClientSession {
     }
 
     fn mail_refused(&mut self, reply: &ServerReply) {
+        self.blame(reply);
         let failure = Failure::said(&self.peer, reply, "MAIL FROM");
         self.held.clear();
         if let Some(current) = &mut self.current {
@@ -419,6 +451,7 @@ impl ClientSession {
             current.accepted.push(index);
         } else if let Some(result) = current.results.get_mut(index) {
             *result = Some(Err(Failure::said(&self.peer, reply, "RCPT TO")));
+            self.blame(reply);
         }
     }
 
@@ -432,6 +465,7 @@ impl ClientSession {
         }
         if reply.class() == 3 {
             // RFC 2920 section 3.1: nobody is to get it, but the server waits for content.
+            self.note("Out: ", ".");
             self.output.extend_from_slice(b".\r\n");
             self.expected.push_back(Expected::EmptyDot);
             return;
@@ -443,6 +477,7 @@ impl ClientSession {
             for index in &current.accepted {
                 current.results[*index] = Some(Err(failure.clone()));
             }
+            self.blame(reply);
         }
         self.finish(&Failure::temporary("4.5.0", "no result"));
     }
@@ -462,6 +497,9 @@ impl ClientSession {
             }
         }
         self.dirty = false;
+        if reply.class() != 2 {
+            self.blame(reply);
+        }
     }
 
     /// Ends the transaction; `rest` goes for recipients without a result.

@@ -249,3 +249,44 @@ fn what_the_server_cannot_take_is_not_sent() {
     assert_eq!(finished(&mut s), [Err((true, "5.6.7".into(), utf8))]);
     assert_eq!(s.output(), b"");
 }
+
+#[test]
+fn sessions_with_servers_that_mind_the_protocol_are_kept() {
+    let kept = |greeting: &str, keep_history: bool| {
+        let settings = ClientSettings { keep_history, ..ClientSettings::new("mail.example.com", false) };
+        let mut s = ClientSession::new(Arc::new(settings), PEER, 0);
+        dialog(&mut s, greeting);
+        s
+    };
+    let hello = format!("{HELLO}S: 250-x\nS: 250 PIPELINING");
+    let said = "In:  220 mx.example ESMTP\nOut: EHLO mail.example.com\nIn:  250-x\nIn:  250 PIPELINING\n\
+                Out: MAIL FROM:<s@example.org>\nOut: RCPT TO:<a@x>\nOut: DATA\nIn:  250 ok\n";
+    let commands = "C: MAIL FROM:<s@example.org>\nC: RCPT TO:<a@x>\nC: DATA\nS: 250 ok\n";
+    for (replies, odd) in [
+        ("501 5.5.4 syntax", true),
+        ("555 5.5.4 what", true),
+        ("300 what", true),
+        ("550 5.1.1 no", false),
+        ("452 4.3.1 full", false),
+        ("421 4.3.2 closing", false),
+        ("nonsense", true),
+    ] {
+        let mut s = kept(&hello, true);
+        s.start(0, &transaction(&["a@x"]));
+        dialog(&mut s, &format!("{commands}S: {replies}"));
+        assert_eq!(s.transcript(), odd.then(|| format!("{said}In:  {replies}\n")), "{replies}");
+        assert_eq!(s.transcript(), None, "it is told once");
+        let mut s = kept(&hello, false);
+        s.start(0, &transaction(&["a@x"]));
+        dialog(&mut s, &format!("{commands}S: {replies}"));
+        assert_eq!(s.transcript(), None, "{replies}");
+    }
+    let mut s = kept(&hello, true);
+    s.start(0, &transaction(&["a@x"]));
+    dialog(&mut s, &format!("{commands}S: 250 ok\nS: 354 go"));
+    s.content(b"x\n");
+    s.end_content();
+    dialog(&mut s, "C: x\nC: .\nS: 502 5.5.1 what is this dot");
+    let end = "In:  250 ok\nIn:  354 go\nOut: .\nIn:  502 5.5.1 what is this dot\n";
+    assert_eq!(s.transcript(), Some(format!("{said}{end}")));
+}

@@ -5,9 +5,7 @@
 use super::auth::without_secrets;
 use super::event::Event;
 use super::session::ServerSession;
-
-/// Kept text; beyond it the oldest lines go.
-const LIMIT: usize = 32 * 1024;
+use crate::history::History;
 
 /// Kinds of trouble, as in `notify_classes`; they drive what `warn_if_reject` may soften, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +22,10 @@ pub enum ErrorClass {
     Software,
     /// No space.
     Resource,
+    /// Mail that has to be returned, and can't be.
+    DoubleBounce,
+    /// Mail that is late.
+    Delay,
 }
 
 /// Some classes.
@@ -31,8 +33,7 @@ pub enum ErrorClass {
 pub struct ErrorClasses(u8);
 
 impl ErrorClasses {
-    /// The value of `notify_classes`, and the words in it that mean nothing. Classes that have to do with delivery only
-    /// (`2bounce`, `delay`) are known and left out.
+    /// The value of `notify_classes`, and the words in it that mean nothing.
     pub fn parse(list: &str) -> (Self, Vec<String>) {
         let (mut classes, mut unknown) = (Self::default(), Vec::new());
         for word in list.split([',', ' ', '\t', '\r', '\n']).filter(|word| !word.is_empty()) {
@@ -43,7 +44,8 @@ impl ErrorClasses {
                 "data" => classes.add(ErrorClass::Data),
                 "software" => classes.add(ErrorClass::Software),
                 "resource" => classes.add(ErrorClass::Resource),
-                "2bounce" | "delay" => {}
+                "2bounce" => classes.add(ErrorClass::DoubleBounce),
+                "delay" => classes.add(ErrorClass::Delay),
                 _ => unknown.push(word.to_owned()),
             }
         }
@@ -54,7 +56,8 @@ impl ErrorClasses {
         self.0 |= 1 << class as u8;
     }
 
-    fn contains(self, class: ErrorClass) -> bool {
+    /// Is this one of them?
+    pub fn contains(self, class: ErrorClass) -> bool {
         self.0 & (1 << class as u8) != 0
     }
 
@@ -77,9 +80,7 @@ pub struct Notice {
 /// The record of a session.
 #[derive(Debug, Default)]
 pub(super) struct Transcript {
-    text: String,
-    lines: usize,
-    left_out: usize,
+    history: History,
     faults: ErrorClasses,
     /// Whose fault the error at hand is, where that is not the protocol's.
     next: Option<ErrorClass>,
@@ -87,37 +88,8 @@ pub(super) struct Transcript {
 }
 
 impl Transcript {
-    /// Octets that are not printable become `?`.
-    fn add(&mut self, direction: &str, line: &[u8], utf8: bool) {
-        self.text.push_str(direction);
-        for chunk in line.utf8_chunks() {
-            let plain = |c: char| !c.is_ascii_control() && (utf8 || c.is_ascii());
-            if chunk.valid().chars().all(plain) {
-                self.text.push_str(chunk.valid());
-            } else {
-                for c in chunk.valid().chars() {
-                    let count = if plain(c) { 0 } else { c.len_utf8() };
-                    self.text.extend(std::iter::repeat_n('?', count));
-                    self.text.extend((count == 0).then_some(c));
-                }
-            }
-            self.text.extend(chunk.invalid().iter().map(|_| '?'));
-        }
-        self.text.push('\n');
-        self.lines += 1;
-        if self.text.len() > LIMIT {
-            let from = self.text.floor_char_boundary(LIMIT / 4);
-            let cut = self.text[from..].find('\n').map_or(self.text.len(), |at| from + at + 1);
-            self.left_out += self.text[..cut].lines().count();
-            self.text.drain(..cut);
-        }
-    }
-
     fn take(&mut self) -> Notice {
-        let mut transcript = std::mem::take(&mut self.text);
-        if self.left_out > 0 {
-            transcript.insert_str(0, &format!("({} lines are left out)\n", self.left_out));
-        }
+        let transcript = self.history.take();
         let notice = Notice { transcript, bounce: self.faults.contains(ErrorClass::Bounce), reason: self.reason };
         *self = Self { reason: self.reason, ..Self::default() };
         notice
@@ -129,10 +101,9 @@ impl ServerSession {
     pub(super) fn heard(&mut self, line: &[u8]) {
         if !self.config.notify_classes.is_empty() {
             let shown = without_secrets(line);
-            self.transcript.add("In:  ", shown, self.config.smtputf8_enable);
+            self.transcript.history.add("In:  ", shown, self.config.smtputf8_enable);
             if shown.len() < line.len() {
-                self.transcript.text.pop();
-                self.transcript.text.push_str(" (not shown)\n");
+                self.transcript.history.append(" (not shown)");
             }
         }
     }
@@ -150,7 +121,7 @@ impl ServerSession {
         let utf8 = self.config.smtputf8_enable;
         let text = self.output.get(start..).unwrap_or_default();
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            self.transcript.add("Out: ", line.trim_ascii_end(), utf8);
+            self.transcript.history.add("Out: ", line.trim_ascii_end(), utf8);
         }
         let class = class_of(&String::from_utf8_lossy(text));
         let class = class.and(self.transcript.next.take().or(class));
@@ -176,7 +147,7 @@ impl ServerSession {
 
     /// The record has become long: report it, if there is something to report, and begin another one.
     pub(super) fn flush_transcript(&mut self) {
-        if self.transcript.lines > self.config.smtpd_history_flush_threshold {
+        if self.transcript.history.lines() > self.config.smtpd_history_flush_threshold {
             let notice = self.end_transcript();
             self.events.extend(notice.map(Event::Notify));
         }
@@ -184,7 +155,7 @@ impl ServerSession {
 
     /// The record with something to report in it.
     pub(super) fn end_transcript(&mut self) -> Option<Notice> {
-        let due = self.transcript.faults.0 & self.config.notify_classes.0 != 0 && self.transcript.lines > 0;
+        let due = self.transcript.faults.0 & self.config.notify_classes.0 != 0 && self.transcript.history.lines() > 0;
         let notice = self.transcript.take();
         due.then_some(notice)
     }
@@ -212,6 +183,7 @@ mod tests {
     fn classes_are_read() {
         let (classes, unknown) = ErrorClasses::parse("policy, 2bounce delay,nonsense");
         assert!(classes.contains(ErrorClass::Policy) && !classes.contains(ErrorClass::Bounce));
+        assert!(classes.contains(ErrorClass::DoubleBounce) && classes.contains(ErrorClass::Delay));
         assert_eq!(unknown, ["nonsense"]);
         assert!(ErrorClasses::parse(" ").0.is_empty());
     }
@@ -230,29 +202,5 @@ mod tests {
         ] {
             assert_eq!(class_of(reply), class, "{reply}");
         }
-    }
-
-    #[test]
-    fn what_cannot_be_shown_is_not_shown() {
-        let shown = |utf8| {
-            let mut transcript = Transcript::default();
-            transcript.add("In:  ", "NOOP é\u{7}".as_bytes(), utf8);
-            transcript.add("In:  ", b"NOOP \xff", utf8);
-            transcript.text
-        };
-        assert_eq!(shown(true), "In:  NOOP é?\nIn:  NOOP ?\n");
-        assert_eq!(shown(false), "In:  NOOP ???\nIn:  NOOP ?\n");
-    }
-
-    #[test]
-    fn a_record_does_not_grow_without_end() {
-        let mut transcript = Transcript::default();
-        for number in 0..10_000 {
-            transcript.add("In:  ", format!("NOOP {number}").as_bytes(), true);
-        }
-        assert!(transcript.text.len() <= LIMIT);
-        let notice = transcript.take();
-        assert!(notice.transcript.starts_with('(') && notice.transcript.ends_with("In:  NOOP 9999\n"));
-        assert!(transcript.text.is_empty() && transcript.lines == 0);
     }
 }

@@ -1,12 +1,13 @@
 //! What becomes of a message after its deliveries: noted, reported, removed or deferred.
 
+use super::super::DeliverConfig;
 use super::super::agent::now;
 use super::super::outcome::{Outcome, Status};
-use super::super::report;
+use super::super::report::{self, Reports};
 use super::{Event, Runner};
-use queue::bounce::{ReportKind, is_bounce, reportable};
+use queue::bounce::{self, DELAYED};
 use queue::schedule::SECOND;
-use queue::{Content, Message, Notify, QueueId, Recipient, RecipientState, RecipientUpdate};
+use queue::{Content, Envelope, Notify, QueueId, Recipient, RecipientState, RecipientUpdate};
 use smtp::address::quote_local;
 use std::sync::Arc;
 use tokio::task::spawn_local;
@@ -16,23 +17,22 @@ impl Runner {
     pub(super) fn note(&mut self, id: QueueId, index: usize, outcome: &Outcome) {
         let Some(active) = self.active.get_mut(&id) else { return };
         let envelope = Arc::make_mut(&mut active.message.envelope);
-        let silent = is_bounce(envelope, &self.config.report);
-        let time = now();
-        let next_attempt = self.config.schedule.next_attempt(envelope.arrival, time);
+        let Some(recipient) = envelope.recipients.get(index) else { return };
+        let state = self.config.state_after(outcome, envelope, recipient);
+        let late = bounce::was_late(envelope);
+        let next_attempt = self.config.schedule.next_attempt(envelope.arrival, now());
         let Some(recipient) = envelope.recipients.get_mut(index) else { return };
         recipient.attempts = recipient.attempts.saturating_add(1);
-        let notify = recipient.notify;
-        recipient.state = match outcome.status {
-            Status::Deferred | Status::SoftBounced => RecipientState::Pending,
-            Status::Bounced if silent || !notify.wants_failure() => RecipientState::Done,
-            Status::Bounced => RecipientState::Failed,
-            Status::Sent if !silent && !outcome.action.is_empty() && notify.contains(Notify::SUCCESS) => {
-                RecipientState::Notify
-            }
-            Status::Sent => RecipientState::Done,
-        };
-        recipient.next_attempt = if recipient.state == RecipientState::Pending { next_attempt } else { 0 };
-        recipient.status = (recipient.state != RecipientState::Done).then(|| Box::new(outcome.delivery_status()));
+        recipient.state = state;
+        recipient.next_attempt = if state == RecipientState::Pending { next_attempt } else { 0 };
+        let mut status = outcome.delivery_status();
+        match state {
+            // What was reported once stays reported.
+            RecipientState::Pending if late => status.action = DELAYED.into(),
+            RecipientState::Notify if status.action.is_empty() => status.action = "delivered".into(),
+            _ => {}
+        }
+        recipient.status = (state != RecipientState::Done).then(|| Box::new(status));
         active.changed.push(index);
     }
 
@@ -72,23 +72,27 @@ impl Runner {
     /// All deliveries of this round are over: give up on what is too old, report, and file away.
     fn complete(&mut self, id: QueueId) {
         self.expire(id);
+        self.forget_untold(id);
         let Some(active) = self.active.get_mut(&id) else { return };
         let envelope = &active.message.envelope;
-        let kinds = [ReportKind::Failure, ReportKind::Success];
-        let due = kinds.into_iter().filter(|k| !reportable(*k, envelope, &self.config.report).is_empty());
-        let due: Vec<ReportKind> = if self.draining.is_some() { Vec::new() } else { due.collect() };
-        if due.is_empty() {
+        let settings = &self.config.report;
+        let mut states = vec![RecipientState::Failed, RecipientState::Notify];
+        if bounce::is_late(envelope, settings, now()) {
+            states.push(RecipientState::Pending);
+        }
+        states.retain(|state| !bounce::due(*state, envelope, settings).is_empty());
+        if states.is_empty() || self.draining.is_some() {
             return self.settle(id);
         }
-        active.outstanding = due.len();
+        active.outstanding = states.len();
         let message = active.message.clone();
         self.save(id);
-        for kind in due {
+        for state in states {
             let (message, events) = (message.clone(), self.events.clone());
             let (config, surroundings) = (self.config.clone(), self.surroundings.clone());
             spawn_local(async move {
-                let result = report::send(kind, &message, &config, &surroundings).await;
-                let _ = events.send(Event::Reported(message.envelope.queue_id, kind, result));
+                let result = report::send(state, &message, &config, &surroundings).await;
+                let _ = events.send(Event::Reported(message.envelope.queue_id, state, result));
             });
         }
     }
@@ -97,7 +101,7 @@ impl Runner {
     fn expire(&mut self, id: QueueId) {
         let Some(active) = self.active.get_mut(&id) else { return };
         let envelope = &active.message.envelope;
-        let silent = is_bounce(envelope, &self.config.report);
+        let silent = bounce::is_bounce(envelope, &self.config.report);
         let tried = |r: &Recipient| r.state == RecipientState::Pending && r.attempts > 0;
         let late = self.config.schedule.expired(envelope.arrival, now(), silent);
         if !late || !envelope.recipients.iter().any(tried) {
@@ -106,31 +110,55 @@ impl Runner {
         let line = format!("{id}: from=<{}>, status=expired, returned to sender", quote_local(&envelope.sender));
         for (index, recipient) in Arc::make_mut(&mut active.message.envelope).recipients.iter_mut().enumerate() {
             if tried(recipient) {
-                let told = silent || !recipient.notify.wants_failure();
-                recipient.state = if told { RecipientState::Done } else { RecipientState::Failed };
+                recipient.state = RecipientState::Failed;
                 active.changed.push(index);
             }
         }
         self.log(&self.config.qmgr_tag, line);
     }
 
-    pub(super) fn reported(&mut self, id: QueueId, kind: ReportKind, result: Result<Option<Message>, String>) {
-        let state = if kind == ReportKind::Failure { RecipientState::Failed } else { RecipientState::Notify };
+    /// What nobody is to be told of is done.
+    fn forget_untold(&mut self, id: QueueId) {
+        let Some(active) = self.active.get_mut(&id) else { return };
+        let (envelope, settings) = (&active.message.envelope, &self.config.report);
+        let untold = |r: &Recipient| match r.state {
+            RecipientState::Failed => !bounce::failure_is_told(envelope, r, settings),
+            RecipientState::Notify => bounce::is_bounce(envelope, settings),
+            RecipientState::Pending | RecipientState::Done => false,
+        };
+        let untold: Vec<usize> =
+            envelope.recipients.iter().enumerate().filter(|(_, r)| untold(r)).map(|(index, _)| index).collect();
+        if untold.is_empty() {
+            return;
+        }
+        let discarded = bounce::is_double_bounce(envelope, settings);
+        let recipients = &mut Arc::make_mut(&mut active.message.envelope).recipients;
+        for index in untold {
+            (recipients[index].state, recipients[index].status) = (RecipientState::Done, None);
+            active.changed.push(index);
+        }
+        if discarded {
+            let text = format!("warning: {id}: undeliverable postmaster notification discarded");
+            self.log(&self.config.bounce_tag, text);
+        }
+    }
+
+    pub(super) fn reported(&mut self, id: QueueId, state: RecipientState, result: Result<Reports, String>) {
         match result {
-            Ok(stored) => {
+            Ok(reports) => {
                 if let Some(active) = self.active.get_mut(&id) {
                     let recipients = &mut Arc::make_mut(&mut active.message.envelope).recipients;
                     for (index, recipient) in recipients.iter_mut().enumerate().filter(|(_, r)| r.state == state) {
-                        recipient.state = RecipientState::Done;
+                        match (&mut recipient.status, state) {
+                            (Some(status), RecipientState::Pending) => status.action = DELAYED.into(),
+                            (_, RecipientState::Pending) => continue,
+                            _ => recipient.state = RecipientState::Done,
+                        }
                         active.changed.push(index);
                     }
                 }
-                if let Some(report) = stored {
-                    let what = match kind {
-                        ReportKind::Failure => "sender non-delivery notification",
-                        ReportKind::Success => "sender delivery status notification",
-                    };
-                    let line = format!("{id}: {what}: {}", report.envelope.queue_id);
+                for (kind, report) in reports {
+                    let line = format!("{id}: {}: {}", kind.name(), report.envelope.queue_id);
                     self.log(&self.config.bounce_tag, line);
                     self.enqueue(report);
                 }
@@ -172,6 +200,24 @@ impl Runner {
             && let Some(waiting) = self.waiting.pop_front()
         {
             self.take_up(waiting, None);
+        }
+    }
+}
+
+impl DeliverConfig {
+    /// Where a recipient stands after a delivery.
+    fn state_after(&self, outcome: &Outcome, envelope: &Envelope, recipient: &Recipient) -> RecipientState {
+        let cleared = || {
+            let late = recipient.status.as_deref().is_some_and(|status| status.action == DELAYED);
+            self.confirm_delay_cleared && late && recipient.notify.wants_delay()
+        };
+        let asked = || !outcome.action.is_empty() && recipient.notify.contains(Notify::SUCCESS);
+        match outcome.status {
+            Status::Deferred | Status::SoftBounced => RecipientState::Pending,
+            Status::Bounced => RecipientState::Failed,
+            Status::Sent if bounce::is_bounce(envelope, &self.report) => RecipientState::Done,
+            Status::Sent if asked() || cleared() => RecipientState::Notify,
+            Status::Sent => RecipientState::Done,
         }
     }
 }

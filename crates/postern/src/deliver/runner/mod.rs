@@ -5,12 +5,12 @@
 
 mod completion;
 
-use super::agent::{Attempt, Connection, Request, now, serve};
+use super::agent::{Attempt, Connection, Request, Transcript, now, serve};
 use super::config::Transport;
 use super::handle::Order;
 use super::outcome::{Outcome, active_line};
+use super::report::{self, Reports};
 use super::{DeliverConfig, Route, Surroundings, Temporary};
-use queue::bounce::ReportKind;
 use queue::schedule::{Destinations, SECOND, Turn};
 use queue::{Content, Message, QueueId, Recipient, RecipientState};
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -50,8 +50,10 @@ enum Event {
     Routed(QueueId, Vec<(usize, Result<Route, Temporary>)>),
     /// A request was served. The worker waits for another one to the same destination.
     Served(Box<(Request, Attempt)>, oneshot::Sender<Option<Request>>),
-    /// A report was stored, was not due, or could not be stored.
-    Reported(QueueId, ReportKind, Result<Option<Message>, String>),
+    /// Reports about recipients in this state were stored, were not due, or could not be stored.
+    Reported(QueueId, RecipientState, Result<Reports, String>),
+    /// A notice for the postmaster was stored.
+    Noticed(Message),
 }
 
 /// A message being worked on.
@@ -196,7 +198,8 @@ impl Runner {
         match event {
             Event::Routed(id, routes) => self.routed(id, routes),
             Event::Served(served, next) => self.served(&served.0, &served.1, next),
-            Event::Reported(id, kind, result) => self.reported(id, kind, result),
+            Event::Reported(id, state, result) => self.reported(id, state, result),
+            Event::Noticed(message) => self.enqueue(message),
         }
     }
 
@@ -334,11 +337,10 @@ impl Runner {
             uses: 0,
         };
         let id = message.envelope.queue_id;
-        let outcome = outcome.clone().softened(self.config.soft_bounce);
         if let Some(recipient) = message.envelope.recipients.get(index) {
             self.log(&self.config.error_tag, outcome.log_line(id, recipient, &times));
         }
-        self.note(id, index, &outcome);
+        self.note(id, index, outcome);
     }
 
     /// Starts what may start to a destination.
@@ -388,8 +390,10 @@ impl Runner {
                 }
                 current = answer.await.ok().flatten();
             }
-            if let Some(connection) = connection {
-                connection.quit().await;
+            if let Some(connection) = connection
+                && let Some(transcript) = connection.quit().await
+            {
+                tell_postmaster(&transcript, &config, &surroundings, &events).await;
             }
         });
     }
@@ -397,10 +401,19 @@ impl Runner {
     fn served(&mut self, request: &Request, attempt: &Attempt, next: oneshot::Sender<Option<Request>>) {
         for ((index, _), outcome) in request.recipients.iter().zip(attempt.outcomes()) {
             let missing = || Outcome::deferred("4.3.0", "mail system error", "none");
-            let outcome = outcome.cloned().unwrap_or_else(missing).softened(self.config.soft_bounce);
+            let outcome = outcome.cloned().unwrap_or_else(missing).softened(request.transport.soft_bounce);
             let recipient = &request.message.envelope.recipients[*index];
             self.log(&request.transport.tag, outcome.log_line(request.id, recipient, &attempt.times));
             self.note(request.id, *index, &outcome);
+        }
+        if !attempt.transcripts.is_empty() {
+            let transcripts = attempt.transcripts.clone();
+            let (config, surroundings, events) = (self.config.clone(), self.surroundings.clone(), self.events.clone());
+            spawn_local(async move {
+                for transcript in &transcripts {
+                    tell_postmaster(transcript, &config, &surroundings, &events).await;
+                }
+            });
         }
         let destination = &request.destination;
         match &attempt.dead {
@@ -423,6 +436,20 @@ impl Runner {
         }
         self.destinations.finished(destination, now());
         self.pump(destination);
+    }
+}
+
+/// Sends the transcript of a session; a message about it isn't worth more than a warning.
+async fn tell_postmaster(
+    transcript: &Transcript,
+    config: &DeliverConfig,
+    surroundings: &Surroundings,
+    events: &mpsc::UnboundedSender<Event>,
+) {
+    match report::send_transcript(transcript, config, surroundings).await {
+        Ok(Some(message)) => drop(events.send(Event::Noticed(message))),
+        Ok(None) => {}
+        Err(error) => (surroundings.log)(&config.qmgr_tag, format!("warning: postmaster notice failed: {error}")),
     }
 }
 
