@@ -1,5 +1,5 @@
 //! Picking ports that nothing uses. They lie below the kernel's ephemeral range, so that no outgoing connection takes
-//! one between the picking and the listening, and a process never picks the same port twice.
+//! one between the picking and the listening, and a process picks the same port again only when it has had them all.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
@@ -16,12 +16,15 @@ pub fn free_port() -> u16 {
     let span = LAST - FIRST;
     // another start in each process, so that two running side by side rarely meet
     let start = (std::process::id().wrapping_mul(7919) % u32::from(span)) as u16;
-    for step in 0..span {
-        let port = FIRST + (start + step) % span;
-        if !taken.contains(&port) && is_free(port) {
-            taken.insert(port);
-            return port;
+    for _ in 0..2 {
+        for step in 0..span {
+            let port = FIRST + (start + step) % span;
+            if !taken.contains(&port) && is_free(port) {
+                taken.insert(port);
+                return port;
+            }
         }
+        taken.clear();
     }
     panic!("no free port between {FIRST} and {LAST}");
 }

@@ -4,7 +4,7 @@
 use crate::cleanup::RewriteContext;
 use crate::log::LogLine;
 use crate::lookup::Lookup;
-use policy::{AddressMaps, Answer, Ask, Ledger, Question, Routing, Settings, TableRegistry, World};
+use policy::{AddressMaps, Answer, Ask, Ledger, Question, Routing, Settings, Suspend, TableRegistry, World};
 use smtp::address::{header, quote_local, split_domain, unquote_local};
 use std::sync::Arc;
 
@@ -226,11 +226,21 @@ impl AddressRules {
         address: &str,
         lookup: &mut dyn Lookup,
     ) -> Result<Option<Entry>, Failed> {
+        self.found(maps, address, lookup, Routing::find_address)
+    }
+
+    fn found(
+        &self,
+        maps: &AddressMaps,
+        address: &str,
+        lookup: &mut dyn Lookup,
+        find: fn(&Routing, &AddressMaps, &str, &mut Ask<'_>) -> Result<policy::Lookup, Suspend>,
+    ) -> Result<Option<Entry>, Failed> {
         if maps.is_empty() || address.is_empty() {
             return Ok(None);
         }
         let mut ask = Ask { ledger: &mut Ledger::default(), world: &mut Tables(lookup) };
-        match self.routing.find_address(maps, address, &mut ask) {
+        match find(&self.routing, maps, address, &mut ask) {
             Ok(policy::Lookup::Found { value, extension, .. }) => Ok(Some(Entry { value, extension })),
             Ok(policy::Lookup::NotFound) => Ok(None),
             Ok(policy::Lookup::Failed(_) | policy::Lookup::Broken(_)) | Err(_) => Err(Failed),
@@ -245,7 +255,8 @@ impl AddressRules {
         propagate: bool,
         lookup: &mut dyn Lookup,
     ) -> Result<Option<Vec<String>>, Failed> {
-        let Some(Entry { value, extension }) = self.find(maps, address, lookup)? else { return Ok(None) };
+        let found = self.found(maps, address, lookup, Routing::find_external)?;
+        let Some(Entry { value, extension }) = found else { return Ok(None) };
         let extension = extension.unwrap_or_default();
         let targets = match value.strip_prefix('@') {
             Some(domain) => {

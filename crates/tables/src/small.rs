@@ -46,7 +46,7 @@ pub(crate) fn inline(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Open
             Err(text) => return Ok(broken_inline(spec, options, &text)),
         };
         // Of two entries with the same name Postfix uses the last one here, unlike in text files.
-        entries.insert(fold_if(options.fold, name).into(), value.into());
+        entries.insert(fold_if(options.fold, &name).into(), value.into());
     }
     Ok(Opened::plain(Inline { entries, fold: options.fold }))
 }
@@ -62,20 +62,34 @@ fn broken_inline(spec: &TableSpec<'_>, options: &OpenOptions, text: &str) -> Ope
     Opened { table, warnings: vec![warning], files: Vec::new() }
 }
 
-/// `name=value` or `{ name = value }`.
-fn name_value(member: &str) -> Result<(&str, &str), String> {
-    let text = if member.starts_with('{') { group(member)? } else { member };
-    let Some((name, value)) = text.split_once('=') else {
-        return Err("missing '=' after attribute name".to_owned());
-    };
-    let (name, value) = (name.trim_ascii(), value.trim_ascii());
-    if name.is_empty() {
-        return Err("missing attribute name".to_owned());
+/// `name=value` or `{ name = value }`. A name may have blanks and `=` within quotes, which are part of it; a backslash
+/// takes the next character as it is.
+fn name_value(member: &str) -> Result<(String, &str), String> {
+    let text = if member.starts_with('{') { group(member)? } else { member }.trim_ascii_start();
+    let mut name = String::new();
+    let mut quoted = false;
+    let mut chars = text.char_indices();
+    let mut end = text.len();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\\' => name.extend(chars.next().map(|(_, next)| next)),
+            _ if !quoted && (c == '=' || c.is_ascii_whitespace()) => {
+                end = at;
+                break;
+            }
+            _ => {
+                quoted ^= c == '"';
+                name.push(c);
+            }
+        }
     }
-    if name.contains(|c: char| c.is_ascii_whitespace()) {
-        return Err("missing '=' after attribute name".to_owned());
+    if quoted {
+        return Err("unbalanced '\"'".to_owned());
     }
-    Ok((name, value))
+    match text[end..].trim_ascii_start().strip_prefix('=') {
+        Some(value) => Ok((name, value.trim_ascii())),
+        None => Err("missing '=' after attribute name".to_owned()),
+    }
 }
 
 /// `static:value`: every key has it.
@@ -393,6 +407,10 @@ mod tests {
             ("inline:{x=y,x=z,{ b = c d } , {e=}}", "b", Some("c d")),
             ("inline:{x=y,x=z,{ b = c d } , {e=}}", "e", Some("")),
             ("inline:{x=y}", "y", None),
+            ("inline:{{\"a b\" = x}, { \"a=b\"=y}}", "\"a b\"", Some("x")),
+            ("inline:{{\"a b\" = x}, { \"a=b\"=y}}", "\"a=b\"", Some("y")),
+            ("inline:{{a\\ b=x}}", "a b", Some("x")),
+            ("inline:{{=x}}", "", Some("x")),
             ("static:x y", "k", Some("x y")),
             ("static:{ x y }", "k", Some("x y")),
             ("randmap:{a}", "k", Some("a")),
@@ -422,6 +440,10 @@ mod tests {
             (
                 "inline:{a}",
                 "inline:{a} is unavailable. missing '=' after attribute name: \"inline:{a}\"; need \"inline:{name=value...}\"",
+            ),
+            (
+                "inline:{{\"a b=x}}",
+                "inline:{{\"a b=x}} is unavailable. unbalanced '\"': \"inline:{{\"a b=x}}\"; need \"inline:{name=value...}\"",
             ),
             ("inline:a=b", "bad syntax: \"inline:a=b\"; need \"inline:{name=value...}\""),
             ("inline:{}", "bad syntax: \"inline:{}\"; need \"inline:{name=value...}\""),

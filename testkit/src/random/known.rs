@@ -25,6 +25,8 @@ pub struct Known {
 pub enum Treatment {
     /// The restriction or table type of this name is not generated.
     Avoid(&'static str),
+    /// The restriction of this name is not generated in these places.
+    AvoidIn(&'static [&'static str], &'static str),
     /// Lines of this section that match are not compared.
     Leave(Section, &'static str),
     /// In lines of this section, what matches is replaced before comparing.
@@ -36,7 +38,15 @@ pub fn avoided(name: &str) -> bool {
     KNOWN.iter().any(|known| matches!(known.treatment, Avoid(avoided) if avoided == name))
 }
 
-use Treatment::{Avoid, Leave, Replace};
+/// Is this restriction not generated in this place?
+pub fn avoided_in(place: &str, name: &str) -> bool {
+    KNOWN.iter().any(|known| match known.treatment {
+        AvoidIn(places, avoided) => places.contains(&place) && avoided.eq_ignore_ascii_case(name),
+        _ => false,
+    })
+}
+
+use Treatment::{Avoid, AvoidIn, Leave, Replace};
 
 /// All of them.
 pub const KNOWN: &[Known] = &[
@@ -49,6 +59,11 @@ pub const KNOWN: &[Known] = &[
         treatment: Avoid("reject_unverified_recipient"),
         documented: "docs/differences.md: TLS, Milters, address verification, …",
         reason: "postern does not start with it yet",
+    },
+    Known {
+        treatment: AvoidIn(&["client", "helo"], "reject_unlisted_sender"),
+        documented: "docs/differences.md: a session knows nothing of the one before",
+        reason: "Postfix's process remembers from one session to the next that a sender was looked up",
     },
     Known {
         treatment: Replace(
@@ -100,7 +115,7 @@ fn without_copies(mut lines: Vec<String>) -> Vec<String> {
 pub fn without_known(recording: &Recording) -> Recording {
     static PATTERNS: LazyLock<Vec<(Section, Regex, Option<&str>)>> = LazyLock::new(|| {
         let compiled = |known: &Known| match known.treatment {
-            Avoid(_) => None,
+            Avoid(_) | AvoidIn(..) => None,
             Leave(section, pattern) => Some((section, pattern, None)),
             Replace(section, pattern, with) => Some((section, pattern, Some(with))),
         };

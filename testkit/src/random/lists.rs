@@ -4,6 +4,7 @@ use policy::Argument;
 
 use super::dice::Dice;
 use super::draft::Draft;
+use super::known::avoided_in;
 use super::tables::table;
 use super::words::{self, restrictions_with};
 
@@ -53,10 +54,13 @@ const SERVICE: &str = "inet:127.0.0.1:10040";
 const DEAD_SERVICE: &str = "inet:127.0.0.1:10041";
 
 /// A restriction with an argument of one of these kinds.
-fn word(dice: &mut Dice, arguments: &[Argument]) -> (String, Argument) {
+fn word(dice: &mut Dice, arguments: &[Argument], place: &str) -> (String, Argument) {
     let all: Vec<_> = arguments.iter().flat_map(|a| restrictions_with(*a).into_iter().map(|name| (name, *a))).collect();
     loop {
         let (name, argument) = all[dice.below(all.len())];
+        if avoided_in(place, name) {
+            continue;
+        }
         if !ENDS.contains(&name) || dice.percent(40) {
             return (name.to_owned(), argument);
         }
@@ -90,7 +94,7 @@ fn restriction(dice: &mut Dice, draft: &mut Draft, place: &str) -> String {
         _ if matches!(place, "data" | "end_of_data") => &[Argument::None],
         _ => return table(dice, draft, place),
     };
-    let (name, argument) = word(dice, arguments);
+    let (name, argument) = word(dice, arguments, place);
     match argument {
         Argument::None => name,
         Table => format!("{name} {}", table(dice, draft, &name.to_ascii_lowercase())),

@@ -384,11 +384,16 @@ fn misuse(dice: &mut Dice) -> Vec<String> {
         words.dedup();
     }
     // All parameters of two versions can't be compared.
-    let narrows = |word: &String| {
-        !word.starts_with('-') && word != "user" && word != "."
-            || matches!(word.as_str(), "-M" | "-F" | "-P" | "-n" | "-Mn")
+    let narrows = |at: usize| {
+        let word = words[at].as_str();
+        let is_value = at > 0 && words[at - 1] == "-c";
+        !word.starts_with('-') && word != "user" && word != "." && !is_value
+            || matches!(word, "-M" | "-F" | "-P" | "-n" | "-Mn")
     };
-    if !words.iter().any(narrows) {
+    if !(0..words.len()).any(narrows) {
+        if words.last().is_some_and(|last| last == "-c") {
+            words.push(".".to_owned());
+        }
         words.push("relayhost".to_owned());
     }
     words

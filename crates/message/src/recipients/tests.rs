@@ -118,7 +118,8 @@ fn recipients_are_mapped_and_expanded() {
         (VIRTUAL, "multi@example.com", "m1@example.com, m2@example.com \"quoted m4\"@example.com <m5@example.com>"),
         (VIRTUAL, "dd@example.com", "same@example.com"),
         (VIRTUAL, "de@example.com", "same@example.com"),
-        (VIRTUAL, "q q@example.com", "quoted@example.com"),
+        (VIRTUAL, "q q@example.com", "unquoted@example.com"),
+        (VIRTUAL, "\"r r\"@example.com", "quoted@example.com"),
     ];
     for (recipients, want) in [
         (&["x@example.com"][..], &["z@example.com<x@example.com"][..]),
@@ -137,7 +138,8 @@ fn recipients_are_mapped_and_expanded() {
             &["same@example.com<dd@example.com", "same@example.com<de@example.com"],
         ),
         (&["postmaster", "user@[127.0.0.1]"], &["postmaster@example.com<postmaster", "user@[127.0.0.1]"]),
-        (&["q q@example.com"], &["quoted@example.com<q q@example.com"]),
+        (&["q q@example.com"], &["q q@example.com"]),
+        (&["r r@example.com"], &["quoted@example.com<r r@example.com"]),
         (&[""], &["MAILER-DAEMON@example.com<"]),
     ] {
         let case = Case::new(&entries, "s@example.org", recipients);

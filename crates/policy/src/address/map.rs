@@ -44,6 +44,8 @@ pub(crate) struct Keys {
     pub local_part: bool,
     /// `@domain`.
     pub at_domain: bool,
+    /// The internal form of each key, too, after the external one.
+    pub internal: bool,
 }
 
 impl AddressMaps {
@@ -139,7 +141,12 @@ impl Routing {
 
     /// Look up an address: `user+ext@domain`, `user@domain`, `user+ext`, `user` (where the domain is ours), `@domain`.
     pub fn find_address(&self, maps: &AddressMaps, address: &str, ask: &mut Ask<'_>) -> Result<Lookup, Suspend> {
-        self.find_with(maps, address, Keys { local_part: true, at_domain: true }, ask)
+        self.find_with(maps, address, Keys { local_part: true, at_domain: true, internal: true }, ask)
+    }
+
+    /// The same for rewriting, where only the external form is a key: `"a,b"@domain`, never `a,b@domain`.
+    pub fn find_external(&self, maps: &AddressMaps, address: &str, ask: &mut Ask<'_>) -> Result<Lookup, Suspend> {
+        self.find_with(maps, address, Keys { local_part: true, at_domain: true, internal: false }, ask)
     }
 
     pub(crate) fn find_with(
@@ -154,14 +161,14 @@ impl Routing {
         }
         let (local, domain) = split_at_domain(address);
         let (user, extension) = self.split_extension(local);
-        first!(find_form(maps, address, false, ask)?);
+        first!(find_form(maps, address, false, keys, ask)?);
         if let (Some(extension), Some(domain)) = (extension, domain) {
             let key = format!("{user}@{domain}");
-            first!(with_extension(find_form(maps, &key, true, ask)?, extension));
+            first!(with_extension(find_form(maps, &key, true, keys, ask)?, extension));
         }
         let Some(domain) = domain else {
             if let Some(extension) = extension {
-                first!(with_extension(find_form(maps, user, true, ask)?, extension));
+                first!(with_extension(find_form(maps, user, true, keys, ask)?, extension));
             }
             return Ok(Lookup::NotFound);
         };
@@ -174,9 +181,9 @@ impl Routing {
                 Matched::Failed(why) => return Ok(Lookup::Failed(why)),
                 Matched::No => {}
                 Matched::Yes => {
-                    first!(find_form(maps, local, true, ask)?);
+                    first!(find_form(maps, local, true, keys, ask)?);
                     if let Some(extension) = extension {
-                        first!(with_extension(find_form(maps, user, true, ask)?, extension));
+                        first!(with_extension(find_form(maps, user, true, keys, ask)?, extension));
                     }
                 }
             }
@@ -188,11 +195,11 @@ impl Routing {
     }
 }
 
-/// Look up the external form, then the internal one if it differs.
-pub(crate) fn find_form(maps: &AddressMaps, key: &str, partial: bool, ask: &mut Ask<'_>) -> Result<Lookup, Suspend> {
+/// Look up the external form, then the internal one if it differs and is asked for.
+fn find_form(maps: &AddressMaps, key: &str, partial: bool, keys: Keys, ask: &mut Ask<'_>) -> Result<Lookup, Suspend> {
     let external = quoted(key);
     first!(maps.get(&external, partial, ask)?);
-    if external == key { Ok(Lookup::NotFound) } else { maps.get(key, partial, ask) }
+    if !keys.internal || external == key { Ok(Lookup::NotFound) } else { maps.get(key, partial, ask) }
 }
 
 fn with_extension(found: Lookup, extension: &str) -> Lookup {

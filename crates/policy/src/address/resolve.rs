@@ -287,7 +287,7 @@ impl Routing {
             maps.get(null_key, false, ask)?
         } else {
             let sender = self.rewrite(sender);
-            self.find_with(maps, &sender, Keys { local_part: false, at_domain: true }, ask)?
+            self.find_with(maps, &sender, Keys { local_part: false, at_domain: true, internal: true }, ask)?
         };
         Ok(match found {
             Lookup::Found { value, .. } if value.eq_ignore_ascii_case("dunno") => Ok(None),
@@ -328,7 +328,7 @@ impl Routing {
     /// transport(5) keys: address, address without extension, domain and parents, `*`.
     fn find_transport(&self, recipient: &str, ask: &mut Ask<'_>) -> Result<Lookup, Suspend> {
         let maps = &self.transport_maps;
-        let keys = Keys { local_part: false, at_domain: false };
+        let keys = Keys { local_part: false, at_domain: false, internal: true };
         match self.find_with(maps, recipient, keys, ask)? {
             Lookup::NotFound => {}
             other => return Ok(other),

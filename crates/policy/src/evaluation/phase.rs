@@ -47,7 +47,8 @@ pub(super) fn phases(plan: &Plan, facts: &Facts, moment: Moment) -> Vec<Phase> {
         Moment::Connect | Moment::Helo => {}
         Moment::Rcpt | Moment::Vrfy => {
             due.push(Phase::RecipientSyntax);
-            if !is_always_taken(plan, facts) {
+            let over_limit = moment == Moment::Rcpt && facts.over_recipient_limit;
+            if !over_limit && !is_always_taken(plan, facts) {
                 push_recipient(plan, facts, &mut due);
             }
         }

@@ -48,7 +48,8 @@ fn request(context: &mut Context<'_, '_>, service: &PolicyService) -> Result<Str
     let names = context.peer_name()?;
     let (facts, plan) = (context.facts, context.plan);
     let late = matches!(context.moment, Moment::Data | Moment::EndOfData);
-    let in_message = late || matches!(context.moment, Moment::Rcpt | Moment::Vrfy);
+    // it begins with the answer to MAIL, and lasts until the next one, RSET or the answer to HELO
+    let instance = if context.moment == Moment::Mail { String::new() } else { facts.instance.clone() };
     let state = if context.stage == "BDAT" { "DATA" } else { context.stage };
     let protocol = if facts.protocol == Protocol::Esmtp { "ESMTP" } else { "SMTP" };
     let recipient_count = if late { facts.recipient_count } else { 0 };
@@ -70,7 +71,7 @@ fn request(context: &mut Context<'_, '_>, service: &PolicyService) -> Result<Str
         ("recipient", text(&facts.recipient)),
         ("recipient_count", recipient_count.to_string()),
         ("queue_id", text(&facts.queue_id)),
-        ("instance", if in_message { facts.instance.clone() } else { String::new() }),
+        ("instance", instance),
         ("size", facts.size.to_string()),
         ("etrn_domain", text(&facts.etrn_domain)),
         ("stress", plan.stress.clone()),

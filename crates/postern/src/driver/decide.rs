@@ -31,8 +31,7 @@ impl Conversation {
 
     /// What the policy protocol calls an instance: constant for a message, if anybody asks.
     fn instance(&self) -> String {
-        let of_a_message = self.session.sender().is_some() || self.session.recipient().is_some();
-        if self.service.plan.policy_services().is_empty() || !of_a_message {
+        if self.service.plan.policy_services().is_empty() || self.session.sender().is_none() {
             return String::new();
         }
         self.transaction.instance().to_owned()

@@ -138,6 +138,8 @@ fn facts(record: &Record<Bound>) -> Facts {
         recipient: record.recipient.clone(),
         argument: None,
         recipient_count: record.recipients as usize,
+        // such decisions are not recorded
+        over_recipient_limit: false,
         etrn_domain: None,
         size: record.size,
         queue_id: record.queue_id.clone(),

@@ -46,6 +46,7 @@ impl ServerSession {
             Moment::Connect => self.banner(),
             Moment::Helo => self.accept_helo(self.verb == Verb::Ehlo),
             Moment::Mail => self.accept_sender(),
+            Moment::Rcpt if self.is_over_recipient_limit() => self.too_many_recipients(),
             Moment::Rcpt if self.queue_id.is_none() => {
                 self.waiting = Waiting::Opened;
                 self.events.push_back(Event::Open);

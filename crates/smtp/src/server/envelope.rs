@@ -205,21 +205,28 @@ impl ServerSession {
     }
 
     fn judge_recipient(&mut self, recipient: Recipient) {
-        if self.transaction.recipients.len() >= self.config.smtpd_recipient_limit {
-            self.transaction.overshoot = self.transaction.overshoot.saturating_add(1);
-            let reply = "452 4.5.3 Error: too many recipients";
-            return if self.transaction.overshoot > self.config.smtpd_recipient_overshoot_limit {
-                self.fail(reply);
-            } else {
-                self.succeed(reply);
-            };
-        }
         let utf8 = self.transaction.options.smtputf8 || recipient.address.is_ascii();
-        if self.config.strict_smtputf8 && !utf8 {
+        if self.config.strict_smtputf8 && !utf8 && !self.is_over_recipient_limit() {
             return self.fail(UNICODE_ADDRESS);
         }
         self.pending_recipient = Some(recipient);
         self.decide(Moment::Rcpt);
+    }
+
+    /// Has the message as many recipients as it may have? The next one's syntax is judged all the same.
+    pub fn is_over_recipient_limit(&self) -> bool {
+        self.transaction.recipients.len() >= self.config.smtpd_recipient_limit
+    }
+
+    pub(super) fn too_many_recipients(&mut self) {
+        self.pending_recipient = None;
+        self.transaction.overshoot = self.transaction.overshoot.saturating_add(1);
+        let reply = "452 4.5.3 Error: too many recipients";
+        if self.transaction.overshoot > self.config.smtpd_recipient_overshoot_limit {
+            self.fail(reply);
+        } else {
+            self.succeed(reply);
+        }
     }
 
     /// The lists permit a recipient, and the message is open: keep it.
@@ -257,6 +264,10 @@ impl ServerSession {
             return self.fail("501 5.1.3 Bad recipient address syntax");
         };
         if self.config.strict_smtputf8 && !smtputf8 && !address.is_ascii() {
+            // Postfix's, too, takes the sender back here
+            if self.transaction.recipients.is_empty() {
+                self.reset_transaction();
+            }
             return self.fail(UNICODE_ADDRESS);
         }
         self.pending_recipient = Some(Recipient { address, command: text, ..Recipient::default() });
