@@ -129,6 +129,10 @@ impl Context<'_, '_> {
         Ok(match subject {
             Subject::Client => self.client_text()?,
             Subject::ReverseClient => self.peer_name()?.reverse.to_string(),
+            Subject::Certificate => {
+                let certificate = facts.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
+                certificate.map(|certificate| certificate.subject_cn.clone()).unwrap_or_default()
+            }
             Subject::Login => {
                 let login = facts.sasl.as_ref().map(|sasl| sasl.username.as_str()).unwrap_or_default();
                 login.chars().map(|c| if c.is_control() || c == ' ' { '_' } else { c }).collect()

@@ -77,6 +77,25 @@ pub struct Tls {
     pub cipher: String,
     /// Key bits in use.
     pub bits: u32,
+    /// The name that the client asked for (SNI), where `tls_server_sni_maps` has it.
+    pub sni: String,
+    /// The client's certificate.
+    pub certificate: Option<Certificate>,
+}
+
+/// The certificate that a client has shown. It has its key; what the names are worth, `is_trusted` says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Certificate {
+    /// Common name of the subject.
+    pub subject_cn: String,
+    /// Common name of the issuer.
+    pub issuer_cn: String,
+    /// Fingerprint (`12:AB:…`) by `smtpd_tls_fingerprint_digest`.
+    pub fingerprint: String,
+    /// Fingerprint of its public key.
+    pub public_key_fingerprint: String,
+    /// Somebody in `smtpd_tls_CAfile` has issued it.
+    pub is_trusted: bool,
 }
 
 /// Everything a restriction may look at without asking.

@@ -33,7 +33,7 @@ mod testing;
 pub use address::{AddressClass, AddressMaps, Lookup, Resolved, ResolvedFlags, Routing};
 pub use decision::{Decision, Effect, ErrorClass, LogEntry, Outcome, Rejection, Trace, TraceStep};
 pub use evaluation::{Evaluation, speculate};
-pub use facts::{Client, Facts, PeerName, PeerStatus, Protocol, Sasl, Tls};
+pub use facts::{Certificate, Client, Facts, PeerName, PeerStatus, Protocol, Sasl, Tls};
 pub use lint::{NoTexts, TableEntry, TableTexts};
 pub use match_list::{ListKind, MatchList, Matched};
 pub use plan::Plan;

@@ -71,6 +71,7 @@ pub struct Plan {
     pub(crate) codes: Codes,
     pub(crate) known: KnownMaps,
     pub(crate) login_maps: AddressMaps,
+    pub(crate) relay_clientcerts: AddressMaps,
     pub(crate) dns_filter: AddressMaps,
     pub(crate) dnsbl: DnsblReplies,
     pub(crate) mynetworks: MatchList,
@@ -174,6 +175,7 @@ impl Compiler<'_> {
             codes,
             known: self.known_maps(),
             login_maps: self.maps("smtpd_sender_login_maps"),
+            relay_clientcerts: self.maps("relay_clientcerts"),
             dns_filter: self.maps("smtpd_dns_reply_filter"),
             dnsbl,
             mynetworks: self.match_list("mynetworks", hosts("mynetworks")),
@@ -195,7 +197,7 @@ impl Compiler<'_> {
             untrusted_routing: settings.bool("allow_untrusted_routing"),
             access_parents: parent_style(settings, "smtpd_access_maps"),
             sasl_enabled: settings.bool("smtpd_sasl_auth_enable"),
-            asks_for_certificates: settings.bool("smtpd_tls_ask_ccert") || settings.bool("smtpd_tls_req_ccert"),
+            asks_for_certificates: settings.bool("smtpd_tls_ask_ccert"),
             legacy_relay: settings.origin("smtpd_relay_restrictions").is_none()
                 && settings.get("smtpd_relay_restrictions").trim().is_empty(),
             legacy_networks: ["mynetworks", "mynetworks_style"].iter().all(|name| settings.origin(name).is_none())

@@ -7,6 +7,8 @@ pub(crate) enum Subject {
     Client,
     /// The client's unverified name.
     ReverseClient,
+    /// The client's certificate.
+    Certificate,
     /// The SASL login.
     Login,
     /// The HELO argument.
@@ -29,6 +31,7 @@ impl Subject {
         match self {
             Self::Client => "Client host",
             Self::ReverseClient => "Unverified Client host",
+            Self::Certificate => "Client certificate",
             Self::Login => "SASL login name",
             Self::Helo => "Helo command",
             Self::Sender => "Sender address",

@@ -20,3 +20,4 @@ pub mod record;
 pub mod rehearsal;
 pub mod replay;
 pub mod sasl;
+mod tls;

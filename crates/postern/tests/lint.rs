@@ -87,7 +87,7 @@ fn recordings() {
 }
 
 /// Codes that no configuration shows, and where they are tested.
-const ELSEWHERE: [(&str, &str); 16] = [
+const ELSEWHERE: [(&str, &str); 17] = [
     ("bad-address", "crates/config/src/match_list.rs"),
     ("bad-pattern", "crates/config/src/match_list.rs"),
     ("bad-table", "crates/config/src/table_ref.rs"),
@@ -102,6 +102,7 @@ const ELSEWHERE: [(&str, &str); 16] = [
     ("table-tls", "crates/tables/src/client/tls.rs"),
     ("table-too-large", "crates/tables/src/file/text.rs"),
     ("table-warnings", "crates/tables/src/lines.rs"),
+    ("tls-stale", "crates/postern/src/tls/settings.rs"),
     ("trusted-gateway", "crates/postern/src/lint/networks.rs"),
     ("unreadable", "crates/postern/tests/lint.rs"),
 ];

@@ -64,6 +64,8 @@ pub struct Envelope {
     pub utf8_header: bool,
     /// MAIL FROM had BODY=8BITMIME, or 8-bit content was seen.
     pub body8bit: bool,
+    /// MAIL FROM had REQUIRETLS.
+    pub requiretls: bool,
     /// RET of the DSN extension.
     pub ret: Option<Ret>,
     /// ENVID of the DSN extension, xtext-decoded.
@@ -88,6 +90,7 @@ impl Envelope {
             smtputf8: false,
             utf8_header: false,
             body8bit: false,
+            requiretls: false,
             ret: None,
             envid: None,
             size: 0,

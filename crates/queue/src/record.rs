@@ -265,7 +265,7 @@ impl Writer {
         self.text(envelope.queue_id.as_str());
         self.number(envelope.arrival as u64);
         self.text(&envelope.sender);
-        let flags = [envelope.hold, envelope.smtputf8, envelope.body8bit, envelope.utf8_header];
+        let flags = [envelope.hold, envelope.smtputf8, envelope.body8bit, envelope.utf8_header, envelope.requiretls];
         self.0.push(flags.iter().rev().fold(0, |bits, &flag| bits << 1 | u8::from(flag)));
         self.0.push(match envelope.ret {
             None => 0,
@@ -378,7 +378,7 @@ impl Reader<'_> {
         let mut envelope = Envelope::new(queue_id, arrival, sender);
         let flags = self.byte()?;
         (envelope.hold, envelope.smtputf8, envelope.body8bit) = (flags & 1 != 0, flags & 2 != 0, flags & 4 != 0);
-        envelope.utf8_header = flags & 8 != 0;
+        (envelope.utf8_header, envelope.requiretls) = (flags & 8 != 0, flags & 16 != 0);
         envelope.ret = match self.byte()? {
             0 => None,
             1 => Some(Ret::Full),

@@ -13,6 +13,7 @@ fn full_envelope() -> Envelope {
         sasl_sender: "x".into(),
     };
     (envelope.hold, envelope.body8bit, envelope.ret) = (true, true, Some(Ret::Headers));
+    envelope.requiretls = true;
     (envelope.envid, envelope.content_filter) = (Some(String::new()), Some("smtp:[::1]:10025".into()));
     (envelope.size, envelope.verp) = (1 << 40, Some("+=".into()));
     let mut recipient = Recipient::new("r@example.com");

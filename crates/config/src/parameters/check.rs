@@ -260,7 +260,7 @@ mod tests {
         let p = parameters(
             "message_size_limit = 10737418240\nsmtpd_hard_error_limit = 10737418240\nsmtpd_timeout = 5y\nsmtpd_helo_required = on\nrelayhost = $.x\n\
              smtpd_banners = hi\nmyorigin = ${a\nsmtpd_reject_footer = $.\ncompatibility_level = 3.x\n\
-             smtpd_tls_cert_file = /x\nsmtpd_tls_key_file = $smtpd_tls_cert_file\nsmtpd_milters =\n",
+             smtp_tls_cert_file = /x\nsmtp_tls_key_file = $smtp_tls_cert_file\nsmtpd_milters =\n",
         );
         assert_eq!(
             told(&p.check()),
@@ -272,7 +272,7 @@ mod tests {
                 "main.cf:6: warning: unused parameter: smtpd_banners [unknown-parameter]",
                 "main.cf:7: error: parameter myorigin: truncated macro reference: \"${a\" [bad-expansion]",
                 "main.cf:9: error: bad configuration: compatibility_level: malformed compatibility level syntax: \"3.x\" [bad-level]",
-                "main.cf:10: warning: parameter smtpd_tls_cert_file is not acted on yet [not-acted-on]",
+                "main.cf:10: warning: parameter smtp_tls_cert_file is not acted on yet [not-acted-on]",
             ]
         );
         assert_eq!(p.check()[4].help.as_deref(), Some("did you mean smtpd_banner?"));

@@ -121,7 +121,7 @@ fn steps(list: &List) -> Vec<Step<'_>> {
 /// The restriction that looks into a table, and the table.
 fn table_of<'a>(list: &List, item: &'a Item) -> Option<(&'static str, &'a crate::tables::Table)> {
     match &item.kind {
-        Kind::Check(entry, Arg::Table(table)) => Some((entry.name, table)),
+        Kind::Check(entry, Arg::Table(table) | Arg::Certificates(table, _)) => Some((entry.name, table)),
         Kind::Bare(table) => {
             let implied = match &*list.name {
                 "smtpd_helo_restrictions" => "check_helo_access",

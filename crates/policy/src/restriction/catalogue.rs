@@ -36,9 +36,6 @@ const fn listed(name: &'static str, summary: &'static str, support: Support) -> 
     Listed { name, aliases: &[], needs: &[], summary, support }
 }
 
-/// Restrictions whose TLS side is missing.
-const WITHOUT_TLS: Support = Support::Partly("sees plaintext sessions only, until TLS is there");
-
 /// All names of restriction lists: restrictions, prefixes, and names that are refused.
 pub fn catalogue() -> Vec<Listed> {
     let mut all: Vec<Listed> = vec![
@@ -53,7 +50,6 @@ pub fn catalogue() -> Vec<Listed> {
         summary: entry.summary,
         support: match entry.name {
             "permit_mx_backup" => Support::Partly("honoured, with a warning: it is deprecated, write relay_domains"),
-            _ if entry.needs == [Input::Tls] => WITHOUT_TLS,
             _ => Support::Honoured,
         },
     }));

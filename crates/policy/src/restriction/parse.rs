@@ -2,7 +2,7 @@
 //! `main.cf` lists and table values; what is wrong becomes an item that refuses with 451 when it is reached.
 
 use super::dnsbl::{BadList, Dnsbl};
-use super::tls::table_of;
+use super::tls::{CertificateKey, table_of};
 use super::{Argument, Restriction, find_restriction};
 use crate::policy_service::{PolicyService, PolicyServices};
 use crate::tables::{Table, TableRegistry, is_table};
@@ -15,6 +15,8 @@ use std::sync::Arc;
 pub(crate) enum Arg {
     None,
     Table(Table),
+    /// A table and what is looked up in it.
+    Certificates(Table, Vec<CertificateKey>),
     Seconds(u32),
     Domain(Arc<Dnsbl>),
     PolicyService(Arc<PolicyService>),
@@ -235,10 +237,17 @@ fn with_argument(
         Argument::Table | Argument::CertificateTable => {
             let spec = match (next, entry.argument) {
                 (Some(next), Argument::CertificateTable) => table_of(next),
-                (next, _) => Ok(next.filter(|spec| is_table(spec))),
+                (next, _) => Ok(next.filter(|spec| is_table(spec)).map(|spec| (spec, Vec::new()))),
             };
             match (spec, words.tables.as_mut()) {
-                (Ok(Some(spec)), Some(tables)) => Arg::Table(tables.handle(spec, span.clone())),
+                (Ok(Some((spec, keys))), Some(tables)) => {
+                    let table = tables.handle(spec, span.clone());
+                    if entry.argument == Argument::CertificateTable {
+                        Arg::Certificates(table, keys)
+                    } else {
+                        Arg::Table(table)
+                    }
+                }
                 (Err(why), _) => return broken(Problem::BadMapSpec(why), 2),
                 _ => {
                     let argument = next.unwrap_or(name).to_owned();

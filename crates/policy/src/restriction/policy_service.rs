@@ -3,7 +3,7 @@
 use super::{Arg, Argument, Restriction, entry};
 use crate::action::{Entry, interpret};
 use crate::context::Context;
-use crate::facts::Protocol;
+use crate::facts::{Certificate, Protocol};
 use crate::policy_service::{DEFAULT_ACTION, PolicyService};
 use crate::question::{Answer, Question, Suspend};
 use crate::step::{Guard, Step};
@@ -56,6 +56,11 @@ fn request(context: &mut Context<'_, '_>, service: &PolicyService) -> Result<Str
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let sasl = facts.sasl.as_ref();
     let tls = facts.tls.as_ref();
+    let certificate = tls.and_then(|tls| tls.certificate.as_ref());
+    // Anybody can write names into a certificate of their own.
+    let trusted = |name: fn(&Certificate) -> &String| {
+        certificate.filter(|it| it.is_trusted).map(|it| xtext(name(it))).unwrap_or_default()
+    };
     let attributes: [(&str, String); 32] = [
         ("request", "smtpd_access_policy".into()),
         ("protocol_state", state.into()),
@@ -78,15 +83,14 @@ fn request(context: &mut Context<'_, '_>, service: &PolicyService) -> Result<Str
         ("sasl_method", sasl.map(|sasl| sasl.method.clone()).unwrap_or_default()),
         ("sasl_username", sasl.map(|sasl| sasl.username.clone()).unwrap_or_default()),
         ("sasl_sender", sasl.map(|sasl| sasl.sender.clone()).unwrap_or_default()),
-        // Client certificates are not asked for.
-        ("ccert_subject", String::new()),
-        ("ccert_issuer", String::new()),
-        ("ccert_fingerprint", String::new()),
-        ("ccert_pubkey_fingerprint", String::new()),
+        ("ccert_subject", trusted(|certificate| &certificate.subject_cn)),
+        ("ccert_issuer", trusted(|certificate| &certificate.issuer_cn)),
+        ("ccert_fingerprint", certificate.map(|it| it.fingerprint.clone()).unwrap_or_default()),
+        ("ccert_pubkey_fingerprint", certificate.map(|it| it.public_key_fingerprint.clone()).unwrap_or_default()),
         ("encryption_protocol", tls.map(|tls| tls.protocol.clone()).unwrap_or_default()),
         ("encryption_cipher", tls.map(|tls| tls.cipher.clone()).unwrap_or_default()),
         ("encryption_keysize", tls.map_or(0, |tls| tls.bits).to_string()),
-        ("tls_sni", String::new()),
+        ("tls_sni", tls.map(|tls| tls.sni.clone()).unwrap_or_default()),
         ("policy_context", service.policy_context.as_ref().into()),
         ("compatibility_level", plan.compatibility_level.clone()),
         ("mail_version", plan.mail_version.clone()),
@@ -101,6 +105,18 @@ fn request(context: &mut Context<'_, '_>, service: &PolicyService) -> Result<Str
     }
     request.push('\n');
     Ok(request)
+}
+
+/// RFC 3461 xtext.
+fn xtext(text: &str) -> String {
+    let mut coded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'+' | b'=' | 0..=32 | 127.. => coded.push_str(&format!("+{byte:02X}")),
+            _ => coded.push(char::from(byte)),
+        }
+    }
+    coded
 }
 
 fn address(address: Option<IpAddr>) -> String {

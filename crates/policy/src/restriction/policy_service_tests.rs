@@ -1,5 +1,5 @@
 use crate::testing::{Bench, Script, log, reply};
-use crate::{Effect, Ledger, Question, Sasl, Tls, speculate};
+use crate::{Certificate, Effect, Ledger, Question, Sasl, Tls, speculate};
 use smtp::server::Moment;
 use std::time::Duration;
 
@@ -99,18 +99,39 @@ fn all_attributes_are_sent_in_order() {
     bench.facts.queue_id = Some("ABC".into());
     bench.facts.recipient = Some("a\nb@example.com".into());
     bench.facts.sasl = Some(Sasl { method: "PLAIN".into(), username: "user".into(), sender: "s".into() });
-    bench.facts.tls = Some(Tls { protocol: "TLSv1.3".into(), cipher: "C".into(), bits: 256 });
+    let certificate = Certificate {
+        subject_cn: "mx one".into(),
+        issuer_cn: "CA+".into(),
+        fingerprint: "AA".into(),
+        public_key_fingerprint: "BB".into(),
+        is_trusted: true,
+    };
+    bench.facts.tls = Some(Tls {
+        protocol: "TLSv1.3".into(),
+        cipher: "C".into(),
+        bits: 256,
+        sni: "mx.example.com".into(),
+        certificate: Some(certificate),
+    });
     bench.rcpt();
     let expected = "request=smtpd_access_policy\nprotocol_state=RCPT\nprotocol_name=ESMTP\n\
                     client_address=192.0.2.10\nclient_name=client.example.net\nclient_port=40000\n\
                     reverse_client_name=client.example.net\nserver_address=192.0.2.1\nserver_port=25\n\
                     helo_name=client.example.net\nsender=a@example.org\nrecipient=a?b@example.com\n\
                     recipient_count=0\nqueue_id=ABC\ninstance=1.2.3.4\nsize=200\netrn_domain=\nstress=yes\n\
-                    sasl_method=PLAIN\nsasl_username=user\nsasl_sender=s\nccert_subject=\nccert_issuer=\n\
-                    ccert_fingerprint=\nccert_pubkey_fingerprint=\nencryption_protocol=TLSv1.3\n\
-                    encryption_cipher=C\nencryption_keysize=256\ntls_sni=\npolicy_context=here\n\
+                    sasl_method=PLAIN\nsasl_username=user\nsasl_sender=s\nccert_subject=mx+20one\nccert_issuer=CA+2B\n\
+                    ccert_fingerprint=AA\nccert_pubkey_fingerprint=BB\nencryption_protocol=TLSv1.3\n\
+                    encryption_cipher=C\nencryption_keysize=256\ntls_sni=mx.example.com\npolicy_context=here\n\
                     compatibility_level=3.12\nmail_version=3.12.0\n\n";
     assert_eq!(requests(&bench), [expected]);
+
+    // Names in a certificate that nobody trusts are nobody's.
+    if let Some(certificate) = bench.facts.tls.as_mut().and_then(|tls| tls.certificate.as_mut()) {
+        certificate.is_trusted = false;
+    }
+    bench.rcpt();
+    let untrusted = expected.replace("mx+20one", "").replace("CA+2B", "");
+    assert_eq!(requests(&bench).last(), Some(&untrusted));
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! The parameters of the SMTP session, typed.
 
+use crate::tls::{Level, smtpd_level};
 use config::{Parameters, list};
 use smtp::server::{ErrorClasses, ForbidBareNewline, ForbiddenCommands, SessionConfig};
 
 /// The settings of one service's sessions.
-pub fn session_config(p: &Parameters) -> SessionConfig {
+pub fn session_config(p: &Parameters, tls_available: bool) -> SessionConfig {
+    let level = smtpd_level(p);
     let seconds = |name: &str| p.time(name).as_secs();
     let number = |name: &str| u32::try_from(p.int(name)).unwrap_or(0);
     let size = |name: &str| usize::try_from(p.int(name)).unwrap_or(0);
@@ -14,7 +16,11 @@ pub fn session_config(p: &Parameters) -> SessionConfig {
         myhostname: p.get("myhostname"),
         smtpd_banner: p.get("smtpd_banner"),
         smtpd_delay_reject: p.bool("smtpd_delay_reject"),
-        smtpd_enforce_tls: super::support::enforces_tls(p),
+        smtpd_enforce_tls: level == Level::Encrypt,
+        smtpd_use_tls: level > Level::None,
+        smtpd_tls_wrappermode: p.bool("smtpd_tls_wrappermode"),
+        tls_available,
+        requiretls_enable: p.bool("requiretls_enable"),
         smtpd_helo_required: p.bool("smtpd_helo_required"),
         disable_vrfy_command: p.bool("disable_vrfy_command"),
         strict_rfc821_envelopes: p.bool("strict_rfc821_envelopes"),

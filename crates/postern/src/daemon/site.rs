@@ -7,6 +7,7 @@ use super::{host, support};
 use crate::deliver::DeliverConfig;
 use crate::maillog::Log;
 use crate::sasl::{AuthService, SecurityOptions};
+use crate::tls::{self, TlsServer};
 use config::{Diagnostic, HostFacts, MasterCf, Parameters, Places, ServiceType, Span};
 use message::CleanupConfig;
 use policy::address::Routing;
@@ -75,6 +76,10 @@ pub struct Service {
     pub sasl_authenticated_header: bool,
     /// AUTH: whom to ask, and what to offer; `None` is not enabled.
     pub sasl: Option<SaslSettings>,
+    /// TLS; `None` where it isn't offered, or can't be.
+    pub tls: Option<TlsServer>,
+    /// `smtpd_tls_received_header`.
+    pub tls_received_header: bool,
     /// `smtpd_hide_client_session`.
     pub hide_client_session: bool,
     /// `myhostname`.
@@ -97,6 +102,10 @@ pub struct SaslSettings {
     pub service: Arc<AuthService>,
     /// `smtpd_sasl_security_options`.
     pub security_options: SecurityOptions,
+    /// `smtpd_sasl_tls_security_options`.
+    pub tls_security_options: SecurityOptions,
+    /// `smtpd_tls_auth_only`, or TLS is mandatory anyway: no AUTH before TLS.
+    pub tls_first: bool,
     /// `smtpd_sasl_mechanism_filter`.
     pub mechanism_filter: MatchList,
     /// `smtpd_sasl_exceptions_networks`.
@@ -112,6 +121,8 @@ pub struct SessionMaps {
     pub discard_keywords: Vec<u32>,
     /// Tables in `smtpd_forbidden_commands`.
     pub forbidden_commands: Vec<u32>,
+    /// `relay_clientcerts`.
+    pub relay_clientcerts: Vec<u32>,
     /// `smtpd_reject_filter_maps`.
     pub reject_filter: Vec<u32>,
     /// `smtpd_reject_footer_maps`.
@@ -130,6 +141,11 @@ pub enum RewriteClients {
     MyNetworks(MatchList),
     /// `permit_sasl_authenticated`.
     SaslAuthenticated,
+    /// `permit_tls_clientcerts`, `permit_tls_all_clientcerts`.
+    Certificates {
+        /// Is any trusted one enough?
+        all: bool,
+    },
     /// `check_address_map type:table`.
     AddressMap(u32),
 }
@@ -211,9 +227,7 @@ pub(super) fn compile(parameters: Parameters, master: &MasterCf, problems: &mut 
     problems.extend(found);
     let routing = Arc::new(routing);
     let mut services = Vec::new();
-    for entry in
-        master.effective().filter(|s| s.kind == ServiceType::Inet && s.command == "smtpd" && !support::wraps(s))
-    {
+    for entry in master.effective().filter(|s| s.kind == ServiceType::Inet && s.command == "smtpd") {
         let own = parameters.with_overrides(&entry.parameter_overrides());
         services.push(Arc::new(compile_service(&entry.name, own, &mut registry, problems)));
     }
@@ -266,7 +280,8 @@ fn compile_service(name: &str, p: Parameters, registry: &mut TableRegistry, prob
     let rewrite_clients = rewrite_clients(&p, registry, problems);
     let cleanup = Arc::new(CleanupConfig::compile(&settings, registry));
     let sasl = support::sasl_settings(&p, registry, problems);
-    let session = Arc::new(session_config(&p));
+    let tls = tls::server(&p, registry, problems);
+    let session = Arc::new(session_config(&p, tls.is_some()));
     let overrides = p.get("receive_override_options");
     let has_override = |word: &str| overrides.split([',', ' ', '\t', '\n']).any(|w| w == word);
     let syslog_name = p.get("syslog_name");
@@ -291,6 +306,8 @@ fn compile_service(name: &str, p: Parameters, registry: &mut TableRegistry, prob
         write_timeout: p.time("smtpd_timeout"),
         sasl_authenticated_header: p.bool("smtpd_sasl_authenticated_header"),
         sasl,
+        tls,
+        tls_received_header: p.bool("smtpd_tls_received_header"),
         hide_client_session: p.bool("smtpd_hide_client_session"),
         my_hostname: p.get("myhostname"),
         mail_name: p.get("mail_name"),
@@ -334,6 +351,7 @@ fn session_maps(p: &Parameters, registry: &mut TableRegistry) -> SessionMaps {
         command_filter: table_ids(p, "smtpd_command_filter", |spec, span| registry.intern(spec, span)),
         discard_keywords: table_ids(p, "smtpd_discard_ehlo_keyword_address_maps", |s, span| registry.intern(s, span)),
         forbidden_commands: forbidden_tables(p, registry),
+        relay_clientcerts: table_ids(p, "relay_clientcerts", |spec, span| registry.intern(spec, span)),
         reject_filter: table_ids(p, "smtpd_reject_filter_maps", |s, span| registry.intern_for_texts(s, span)),
         reject_footer: table_ids(p, "smtpd_reject_footer_maps", |s, span| registry.intern_for_texts(s, span)),
         footer: p.get("smtpd_reject_footer"),
@@ -360,8 +378,8 @@ fn rewrite_clients(
                 found.push(RewriteClients::MyNetworks(list));
             }
             "permit_sasl_authenticated" => found.push(RewriteClients::SaslAuthenticated),
-            // Certificates come with TLS.
-            "permit_tls_clientcerts" | "permit_tls_all_clientcerts" => {}
+            "permit_tls_clientcerts" => found.push(RewriteClients::Certificates { all: false }),
+            "permit_tls_all_clientcerts" => found.push(RewriteClients::Certificates { all: true }),
             "check_address_map" => match words.next() {
                 Some(table) => found.push(RewriteClients::AddressMap(registry.intern(table, p.origin(name)).0)),
                 None => problems.push(

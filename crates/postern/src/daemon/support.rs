@@ -3,6 +3,7 @@
 use super::site::{SaslSettings, ServiceSettings};
 use crate::dns::ResolverConfig;
 use crate::sasl::{AuthService, SecurityOptions};
+use crate::tls::{Level, smtpd_level};
 use config::registry::{self, Honour};
 use config::{Diagnostic, MasterCf, Parameters, Service, ServiceType, Severity};
 use policy::{ListKind, MatchList, TableRegistry};
@@ -65,9 +66,6 @@ fn names_service(value: &str, name: &str) -> bool {
 fn check_service(service: &Service) -> Option<Diagnostic> {
     let built_in = BUILT_IN.contains(&service.command.as_str());
     let (what, help) = match (service.kind, service.command.as_str()) {
-        (ServiceType::Inet, "smtpd") if wraps(service) => {
-            ("TLS wrapper mode is not supported yet: this service does not listen", "keep this service with Postfix")
-        }
         (ServiceType::Inet, "smtpd") => return None,
         (ServiceType::Pass, "smtpd") | (_, "dnsblog" | "tlsproxy") => return None,
         (ServiceType::Inet, "postscreen") => {
@@ -127,16 +125,17 @@ pub fn sasl_settings(
             return refuse("smtpd_sasl_path", text, "name Dovecot's socket: private/auth, or inet:host:port");
         }
     };
-    let security_options = match SecurityOptions::parse(&p.get("smtpd_sasl_security_options")) {
-        Ok(options) => options,
-        Err(word) => {
-            return refuse(
-                "smtpd_sasl_security_options",
-                format!("smtpd_sasl_security_options: {word}: unknown option"),
-                "use noanonymous, noplaintext, noactive, nodictionary, mutual_auth, forward_secrecy",
-            );
+    let mut options = Vec::new();
+    for name in ["smtpd_sasl_security_options", "smtpd_sasl_tls_security_options"] {
+        match SecurityOptions::parse(&p.get(name)) {
+            Ok(parsed) => options.push(parsed),
+            Err(word) => {
+                let help = "use noanonymous, noplaintext, noactive, nodictionary, mutual_auth, forward_secrecy";
+                return refuse(name, format!("{name}: {word}: unknown option"), help);
+            }
         }
-    };
+    }
+    let [security_options, tls_security_options] = options[..] else { return None };
     let settings = ServiceSettings(p);
     let mut compile = |name: &str, kind: ListKind| {
         let (list, found) = MatchList::compile(name, kind, &settings, registry);
@@ -145,28 +144,16 @@ pub fn sasl_settings(
     };
     let mechanism_filter = compile("smtpd_sasl_mechanism_filter", ListKind::Strings);
     let exceptions = compile("smtpd_sasl_exceptions_networks", ListKind::Hosts { parents: false });
-    // Where TLS has to come first, nobody gets as far as AUTH yet.
-    let tls_first = p.bool("smtpd_tls_auth_only") || p.bool("smtpd_tls_wrappermode") || enforces_tls(p);
-    (!tls_first).then_some(SaslSettings { service, security_options, mechanism_filter, exceptions })
-}
-
-/// Does a service begin with the TLS handshake (`-o smtpd_tls_wrappermode=yes`)?
-pub fn wraps(service: &Service) -> bool {
-    let last = service.overrides.iter().rev().find(|o| o.name == "smtpd_tls_wrappermode");
-    last.is_some_and(|o| o.value.eq_ignore_ascii_case("yes"))
+    let tls_first = p.bool("smtpd_tls_auth_only") || smtpd_level(p) == Level::Encrypt;
+    Some(SaslSettings { service, security_options, tls_security_options, tls_first, mechanism_filter, exceptions })
 }
 
 /// Settings that would make mail less safe if they were silently ignored.
 pub fn check_parameters(p: &Parameters) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    let refused: [(&str, bool, &str); 4] = [
+    let refused: [(&str, bool, &str); 3] = [
         ("smtpd_proxy_filter", !p.get("smtpd_proxy_filter").is_empty(), "mail would pass without the filter"),
         ("smtpd_milters", !p.get("smtpd_milters").is_empty(), "mail would pass without the milters"),
-        (
-            "smtpd_tls_security_level",
-            enforces_tls(p),
-            "every client is told to use STARTTLS first (530), which is not offered",
-        ),
         (
             "smtp_tls_security_level",
             mandatory(&p.get("smtp_tls_security_level")),
@@ -208,12 +195,6 @@ pub fn check_parameters(p: &Parameters) -> Vec<Diagnostic> {
     found
 }
 
-/// Must a client use TLS before it may send mail?
-pub fn enforces_tls(p: &Parameters) -> bool {
-    let level = p.get("smtpd_tls_security_level");
-    mandatory(&level) || (level.is_empty() && p.bool("smtpd_enforce_tls"))
-}
-
 /// Is TLS more than an opportunity at this level?
 pub fn mandatory(level: &str) -> bool {
     matches!(level, "encrypt" | "dane-only" | "fingerprint" | "verify" | "secure")
@@ -248,8 +229,7 @@ mod tests {
         for (text, is_offered, problem) in [
             (String::new(), false, None),
             (dovecot.to_owned(), true, None),
-            (format!("{dovecot}smtpd_tls_auth_only = yes\n"), false, None),
-            (format!("{dovecot}smtpd_tls_security_level = encrypt\n"), false, None),
+            (format!("{dovecot}smtpd_sasl_tls_security_options = nopain\n"), false, Some("nopain: unknown option")),
             (format!("{dovecot}smtpd_sasl_security_options = nopain\n"), false, Some("nopain: unknown option")),
             (format!("{dovecot}smtpd_sasl_path =\n"), false, Some("smtpd_sasl_path is empty")),
             (format!("{dovecot}smtpd_sasl_type = moon\n"), false, Some("smtpd_sasl_type = moon: unknown type")),

@@ -34,6 +34,7 @@ pub struct DeliverConfig {
     pub(super) cleanup_tag: String,
     /// `postfix/error`, for what never reaches an agent.
     pub(super) error_tag: String,
+    pub(super) mydomain: String,
     pub(super) myhostname: String,
     /// Relative socket names start here.
     pub(super) queue_directory: PathBuf,
@@ -188,6 +189,7 @@ impl DeliverConfig {
             error_notice_recipient: p.get("error_notice_recipient"),
             cleanup_tag: format!("{syslog_name}/cleanup"),
             error_tag: format!("{syslog_name}/error"),
+            mydomain: p.get("mydomain"),
             myhostname: p.get("myhostname"),
             queue_directory: absolute(&p.get("queue_directory")),
         }

@@ -37,6 +37,11 @@ impl SmtpDelivery<'_> {
     pub async fn run(&self, connection: &mut Option<Connection>) -> Attempt {
         let mut attempt = Attempt::new(self.request);
         let mut last = None;
+        if self.needs_tls() {
+            let reason = "REQUIRETLS was requested, but this system does not send with TLS";
+            attempt.rest(&Outcome::failed(&Failure::permanent("5.7.30", reason), "none", None));
+            return attempt;
+        }
         if let Some(mut kept) = connection.take() {
             // A server that hung up meanwhile is no failure.
             match self.over(&mut kept, &mut attempt, false, &mut last).await {
@@ -66,6 +71,21 @@ impl SmtpDelivery<'_> {
         }
         attempt.rest(&Outcome::failed(&failure, &relay, relay.split('[').next()));
         attempt
+    }
+
+    /// Would the message leave in the clear, although it must not? As `smtp_requiretls_policy` is by default, servers
+    /// named by address and those of `mydomain` get it all the same.
+    fn needs_tls(&self) -> bool {
+        let mut hops = self.request.nexthop.split([',', ' ']).filter(|hop| !hop.is_empty());
+        let mydomain = &self.config.mydomain;
+        self.request.message.envelope.requiretls
+            && hops.any(|hop| match Nexthop::parse(hop, self.settings) {
+                Ok(Nexthop::Net { name, .. }) => {
+                    let is_below = || name.strip_suffix(mydomain.as_str()).is_some_and(|head| head.ends_with('.'));
+                    name.parse::<IpAddr>().is_err() && name != "localhost" && name != *mydomain && !is_below()
+                }
+                _ => false,
+            })
     }
 
     fn log(&self, text: String) {

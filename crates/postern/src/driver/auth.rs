@@ -22,7 +22,12 @@ impl Conversation {
     pub(super) async fn offer_auth(&mut self) -> bool {
         let service = Arc::clone(&self.service);
         let Some(settings) = &service.sasl else { return true };
-        let found = sasl::mechanisms(&settings.service, &self.worker.resolver, settings.security_options).await;
+        let is_secured = self.tls.is_some();
+        if settings.tls_first && !is_secured {
+            return true;
+        }
+        let options = if is_secured { settings.tls_security_options } else { settings.security_options };
+        let found = sasl::mechanisms(&settings.service, &self.worker.resolver, options).await;
         let names = match found {
             Ok(names) => names,
             Err(why) => {
@@ -112,8 +117,13 @@ impl Conversation {
     async fn begin_auth(&mut self, mechanism: &str, response: Option<&str>) -> AuthAnswer {
         let service = Arc::clone(&self.service);
         let Some(settings) = &service.sasl else { return AuthAnswer::Unavailable { reason: String::new() } };
-        let attempt =
-            Attempt { mechanism, response, local: self.server_address, remote: self.client.address, is_secured: false };
+        let attempt = Attempt {
+            mechanism,
+            response,
+            local: self.server_address,
+            remote: self.client.address,
+            is_secured: self.tls.is_some(),
+        };
         let (answer, exchange) = Exchange::start(&settings.service, &self.worker.resolver, attempt).await;
         self.exchange = exchange;
         answer

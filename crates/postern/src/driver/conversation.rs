@@ -3,12 +3,14 @@
 use super::Worker;
 use super::client::ClientIdentity;
 use super::proxy_protocol::{self, Header};
+use super::stream::Stream;
 use super::transaction::Transaction;
 use crate::answer::Answerer;
 use crate::clock::now_ms;
 use crate::daemon::site::{Service, Site};
 use crate::record::Made;
 use crate::sasl::Exchange;
+use crate::tls::TlsSession;
 use policy::{Answer, Input, Ledger, PeerName, PeerStatus, PolicyState, Question};
 use smtp::server::{Authorised, Event, Moment, ServerSession};
 use std::cell::RefCell;
@@ -39,7 +41,9 @@ pub struct Conversation {
     /// Kept so that what the session began with stays valid through reloads.
     pub(super) site: Arc<Site>,
     pub(super) service: Arc<Service>,
-    stream: TcpStream,
+    pub(super) stream: Stream,
+    /// The session under TLS, once there is one.
+    pub(super) tls: Option<Box<TlsSession>>,
     pub(super) session: Box<ServerSession>,
     pub(super) client: ClientIdentity,
     pub(super) server_address: Option<IpAddr>,
@@ -99,7 +103,8 @@ impl Conversation {
             worker,
             site,
             service,
-            stream,
+            stream: Stream::new(stream),
+            tls: None,
             session,
             client,
             server_address: Some(server.ip().to_canonical()),
@@ -160,6 +165,7 @@ impl Conversation {
                 self.session.end_of_input(now_ms());
             }
         }
+        self.stream.close();
         self.hand_over();
         self.transaction.abandon();
         self.client.settle().await;
@@ -219,6 +225,10 @@ impl Conversation {
                 self.ask_ahead(&[Input::Client], Moment::Connect);
             }
             Event::Auth(step) => self.auth_step(step).await,
+            Event::StartTls => {
+                let handshake = self.start_tls().await;
+                self.session.tls_started(now_ms(), handshake);
+            }
             // Rates come with the parties at the gate; the configuration asks for no counting until then.
             Event::Count(_) => self.session.counted(false),
             Event::MatchForbidden(word) => {
@@ -257,14 +267,14 @@ impl Conversation {
     }
 
     /// Send all replies of this turn.
-    async fn flush(&mut self) -> io::Result<()> {
-        if !self.session.has_output() {
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
+        if !self.session.has_output() && !self.stream.has_unsent() {
             return Ok(());
         }
         let mut output = Vec::new();
         self.session.take_output(&mut output);
         let mut sent = 0;
-        while sent < output.len() {
+        while sent < output.len() || self.stream.has_unsent() {
             match self.stream.try_write(&output[sent..]) {
                 Ok(n) => sent += n,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -356,13 +366,13 @@ impl Conversation {
             loop {
                 let mut buffer = [0; proxy_protocol::LONGEST];
                 // Peek first: what follows the header belongs to the session.
-                let length = self.stream.peek(&mut buffer).await.map_err(|e| e.to_string())?;
+                let length = self.stream.tcp().peek(&mut buffer).await.map_err(|e| e.to_string())?;
                 match proxy_protocol::parse(&buffer[..length]) {
                     Header::Complete(end, ends) => {
                         let mut rest = &mut buffer[..end];
                         while !rest.is_empty() {
-                            self.stream.readable().await.map_err(|e| e.to_string())?;
-                            match self.stream.try_read(rest) {
+                            self.stream.tcp().readable().await.map_err(|e| e.to_string())?;
+                            match self.stream.tcp().try_read(rest) {
                                 Ok(0) => return Err("connection closed".to_owned()),
                                 Ok(n) => rest = &mut rest[n..],
                                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}

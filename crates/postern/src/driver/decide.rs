@@ -22,7 +22,7 @@ impl Conversation {
             queue_id: self.transaction.queue_id().map(|id| id.to_string()),
             instance: self.instance(),
             sasl: self.sasl(),
-            tls: None,
+            tls: self.tls.as_deref().map(crate::tls::TlsSession::facts),
             now: crate::clock::unix_seconds(),
             localtime: super::replies::localtime,
         };

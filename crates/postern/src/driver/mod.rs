@@ -12,6 +12,8 @@ pub mod proxy_protocol;
 mod recent;
 mod replies;
 pub mod reply;
+mod stream;
+mod tls;
 mod transaction;
 mod warned;
 

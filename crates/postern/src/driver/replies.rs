@@ -76,7 +76,7 @@ impl Conversation {
     }
 
     /// The first value of a key in a list of tables.
-    async fn first_value(&mut self, tables: &[u32], key: &str) -> Result<Option<Arc<str>>, ()> {
+    pub(super) async fn first_value(&mut self, tables: &[u32], key: &str) -> Result<Option<Arc<str>>, ()> {
         for id in tables {
             match lookup::find(&self.site.tables, *id, key).await {
                 Ok(None) => {}
@@ -228,6 +228,7 @@ impl Conversation {
                     self.matches(list).await
                 }
                 RewriteClients::SaslAuthenticated => self.session.login().is_some(),
+                RewriteClients::Certificates { all } => self.has_known_certificate(*all).await,
                 RewriteClients::AddressMap(table) => {
                     let key = self.client.address.map_or_else(|| "unknown".to_owned(), |a| a.to_string());
                     matches!(self.first_value(&[*table], &key).await, Ok(Some(_)))

@@ -232,9 +232,9 @@ impl Conversation {
             client_address: &header_address(self.client.address),
             protocol,
             smtputf8: session.mail_options().smtputf8,
-            encrypted: false,
+            encrypted: self.tls.is_some(),
             authenticated: self.session.login().is_some(),
-            tls: None,
+            tls: self.tls.as_deref().filter(|_| self.service.tls_received_header).map(|tls| &tls.received),
             sasl_username: self
                 .session
                 .login()
@@ -395,6 +395,7 @@ impl Conversation {
         envelope.content_filter =
             effects.filter.clone().or_else(|| Some(self.service.content_filter.clone()).filter(|f| !f.is_empty()));
         envelope.smtputf8 = options.smtputf8;
+        envelope.requiretls = options.requiretls;
         envelope.utf8_header = effects.utf8_header;
         envelope.body8bit = options.body == Body::EightBitMime || effects.eight_bit;
         envelope.ret = options.ret.map(|ret| match ret {

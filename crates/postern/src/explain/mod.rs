@@ -71,6 +71,7 @@ pub fn tell(site: &Site, service: &Arc<Service>, inquiry: &Inquiry, world: &mut 
             protocol: "TLSv1.3".to_owned(),
             cipher: "TLS_AES_256_GCM_SHA384".to_owned(),
             bits: 256,
+            ..Tls::default()
         }),
         epoch: crate::clock::unix_seconds(),
         localtime: |_| String::new(),

@@ -208,7 +208,12 @@ fn setting(service: &Arc<Service>, facts: &Facts, zone: &Zone) -> Setting {
         None => zone.peer(address),
     };
     let sasl = |name: &String| Sasl { method: "PLAIN".to_owned(), username: name.clone(), sender: String::new() };
-    let tls = || Tls { protocol: "TLSv1.3".to_owned(), cipher: "TLS_AES_256_GCM_SHA384".to_owned(), bits: 256 };
+    let tls = || Tls {
+        protocol: "TLSv1.3".to_owned(),
+        cipher: "TLS_AES_256_GCM_SHA384".to_owned(),
+        bits: 256,
+        ..Tls::default()
+    };
     Setting {
         service: Arc::clone(service),
         address: Some(address),

@@ -7,7 +7,10 @@ use policy::{
     Answer, Ask, Client, Decision, Evaluation, Facts, Ledger, LogEntry, MatchList, Matched, PeerName, PolicyState,
     Question, Sasl, Suspend, TableId, Tls, World,
 };
-use smtp::server::{Authorised, Decide, EhloKeywords, Event, Flush, MessageEnd, Moment, ServerSession, Verdict};
+use smtp::server::{
+    Authorised, Decide, EhloKeywords, Event, Flush, Handshake, MessageEnd, Moment, ServerSession, SessionConfig,
+    Verdict,
+};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -94,7 +97,11 @@ impl<W: World> Rehearsal<W> {
     /// # Errors
     /// When the greeting already hinges on something that nobody answers.
     pub fn begin(setting: Setting, world: W) -> Result<Self, Stuck> {
-        let config = Arc::clone(&setting.service.session);
+        let mut config = Arc::clone(&setting.service.session);
+        if config.smtpd_use_tls && !config.tls_available {
+            // Nobody needs the keys for this.
+            config = Arc::new(SessionConfig { tls_available: true, ..SessionConfig::clone(&config) });
+        }
         let (address, port) = (setting.address, setting.port);
         let new = |authorised| ServerSession::new(Arc::clone(&config), address, port, authorised, 0);
         let ledger = if setting.keep { Ledger::with_journal() } else { Ledger::default() };
@@ -119,6 +126,9 @@ impl<W: World> Rehearsal<W> {
         this.line(&format!("connect from {}", ServerSession::CLIENT));
         this.session = new(this.authorised());
         this.session.set_client_label(&this.display());
+        if this.setting.tls.is_some() {
+            this.session.begin_under_tls();
+        }
         this.session.start(0);
         this.turn()?;
         Ok(this)
@@ -233,6 +243,15 @@ impl<W: World> Rehearsal<W> {
             Event::Close => {
                 self.closed = true;
                 self.line(&format!("disconnect from {} {}", ServerSession::CLIENT, self.session.statistics()));
+            }
+            Event::StartTls => {
+                self.setting.tls = Some(Tls {
+                    protocol: "TLSv1.3".to_owned(),
+                    cipher: "TLS_AES_256_GCM_SHA384".to_owned(),
+                    bits: 256,
+                    ..Tls::default()
+                });
+                self.session.tls_started(self.now, Handshake::Established);
             }
             Event::Auth(_) => return Err(Stuck::Impossible("AUTH is not possible here".to_owned())),
             Event::ClientChanged(_) => return Err(Stuck::Impossible("XCLIENT is not possible here".to_owned())),

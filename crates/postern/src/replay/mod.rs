@@ -127,6 +127,7 @@ fn facts(record: &Record<Bound>) -> Facts {
         protocol: protocol.to_string(),
         cipher: cipher.to_string(),
         bits: 256,
+        ..Tls::default()
     };
     Facts {
         client: Client { address: record.address, port: record.port, name: Some(names) },

@@ -221,7 +221,8 @@ pub fn returns_body(kind: ReportKind, envelope: &Envelope, settings: &ReportSett
         ReportKind::DoubleFailure => true,
         _ => false,
     };
-    wanted && envelope.size <= settings.bounce_size_limit
+    // The report may leave in the clear, what REQUIRETLS protects may not.
+    wanted && !envelope.requiretls && envelope.size <= settings.bounce_size_limit
 }
 
 /// A report on its way out.
@@ -565,6 +566,9 @@ To: x@y.example
         let report = render(ReportKind::Failure, &envelope).unwrap();
         assert!(report.contains(whole) && report.contains("\nbody\n\n--8323399E0DF"));
         envelope.size = 50001;
+        let report = render(ReportKind::Failure, &envelope).unwrap();
+        assert!(!report.contains(whole) && !report.contains("\nbody\n"));
+        (envelope.size, envelope.requiretls) = (1, true);
         let report = render(ReportKind::Failure, &envelope).unwrap();
         assert!(!report.contains(whole) && !report.contains("\nbody\n"));
     }

@@ -120,6 +120,9 @@ impl ServerSession {
     }
 
     fn raw_line(&mut self, raw: &[u8], rest: &[u8]) -> Progress {
+        if self.refuse_under_tls() {
+            return Progress::Done;
+        }
         let mut line = raw;
         if self.detects_bare_lf() {
             match raw.split_last() {
@@ -221,7 +224,7 @@ impl ServerSession {
             return Progress::Done;
         }
         let plain = [Verb::Helo, Verb::Ehlo, Verb::Xclient, Verb::Starttls, Verb::Noop, Verb::Quit, Verb::Help];
-        if self.config.smtpd_enforce_tls && !plain.contains(&verb) {
+        if self.config.smtpd_enforce_tls && !self.encrypted && !plain.contains(&verb) {
             self.fail("530 5.7.0 Must issue a STARTTLS command first");
             return Progress::Done;
         }
@@ -291,8 +294,7 @@ impl ServerSession {
             Verb::Data => self.data_command(words),
             Verb::Bdat => self.bdat_command(words),
             Verb::Etrn => self.etrn_command(words),
-            Verb::Starttls if !words.rest().is_empty() => self.fail("501 5.5.4 Syntax: STARTTLS"),
-            Verb::Starttls => self.fail("502 5.5.1 Error: command not implemented"),
+            Verb::Starttls => self.starttls_command(words),
             Verb::Auth => self.auth_command(words),
             Verb::Rset => self.rset_command(words),
             Verb::Noop => self.succeed("250 2.0.0 Ok"),

@@ -201,6 +201,14 @@ pub struct SessionConfig {
     pub smtpd_delay_reject: bool,
     /// `smtpd_tls_security_level = encrypt` and its likes: nothing but a few commands before TLS.
     pub smtpd_enforce_tls: bool,
+    /// `smtpd_tls_security_level = may`, or more: STARTTLS is offered.
+    pub smtpd_use_tls: bool,
+    /// `smtpd_tls_wrappermode`: the session begins with the TLS handshake.
+    pub smtpd_tls_wrappermode: bool,
+    /// There are certificates and keys to do so with.
+    pub tls_available: bool,
+    /// REQUIRETLS is offered under TLS.
+    pub requiretls_enable: bool,
     /// Must HELO or EHLO come first?
     pub smtpd_helo_required: bool,
     /// No VRFY.
@@ -292,6 +300,10 @@ impl Default for SessionConfig {
             smtpd_banner: "localhost ESMTP Postfix".to_owned(),
             smtpd_delay_reject: true,
             smtpd_enforce_tls: false,
+            smtpd_use_tls: false,
+            smtpd_tls_wrappermode: false,
+            tls_available: false,
+            requiretls_enable: true,
             smtpd_helo_required: false,
             disable_vrfy_command: false,
             strict_rfc821_envelopes: false,

@@ -116,7 +116,7 @@ impl ServerSession {
         let config = Arc::clone(&self.config);
         self.transaction.options.renew();
         for word in Words::new(line).skip(3) {
-            if let Err(error) = self.transaction.options.option(word, &config, &self.authorised) {
+            if let Err(error) = self.transaction.options.option(word, &config, &self.authorised, self.encrypted) {
                 return self.bad_option(error, word);
             }
         }

@@ -129,6 +129,9 @@ pub enum Event {
     FinishReply(String),
     /// A client logs in: answer with `auth_answered`, but for [`AuthStep::Cancel`].
     Auth(AuthStep),
+    /// Send what is to be sent, then do the TLS handshake; answer with `tls_started`. What comes after it is to be
+    /// received decrypted.
+    StartTls,
     /// A MAIL, RCPT, VRFY or AUTH command is to be counted; answer with `counted(over the limit?)`. Only where the
     /// configuration asks for it and the client is not exempt.
     Count(Rate),

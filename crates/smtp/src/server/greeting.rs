@@ -93,7 +93,7 @@ impl ServerSession {
         }
         let start = self.output.len();
         let mut last = start;
-        let authorised = self.authorised;
+        let (authorised, encrypted) = (self.authorised, self.encrypted);
         let mechanisms = self.announced_mechanisms();
         let out = &mut self.output;
         // Writing to a Vec cannot fail.
@@ -111,6 +111,7 @@ impl ServerSession {
         }
         announce(K::VRFY, !config.disable_vrfy_command, format_args!("VRFY"));
         announce(K::ETRN, true, format_args!("ETRN"));
+        announce(K::STARTTLS, config.smtpd_use_tls && !encrypted, format_args!("STARTTLS"));
         if let Some(mechanisms) = &mechanisms {
             announce(K::AUTH, true, format_args!("AUTH {mechanisms}"));
             announce(K::AUTH, config.broken_sasl_auth_clients, format_args!("AUTH={mechanisms}"));
@@ -124,6 +125,7 @@ impl ServerSession {
         announce(K::DSN, true, format_args!("DSN"));
         announce(K::SMTPUTF8, config.smtputf8_enable, format_args!("SMTPUTF8"));
         announce(K::CHUNKING, true, format_args!("CHUNKING"));
+        announce(K::REQUIRETLS, config.requiretls_enable && encrypted, format_args!("REQUIRETLS"));
         self.output[last + 3] = b' ';
         self.dispatch(start);
     }

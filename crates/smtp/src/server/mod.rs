@@ -26,6 +26,7 @@ mod session;
 mod statistics;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod transaction;
 mod transcript;
 
@@ -34,5 +35,6 @@ pub use config::{Authorised, EhloKeywords, ForbidBareNewline, ForbiddenCommands,
 pub use event::{ClientIdentity, Decide, Event, Flush, MessageEnd, Moment, Rate, Verdict};
 pub use identity::Forwarded;
 pub use session::ServerSession;
+pub use tls::Handshake;
 pub use transaction::{Body, MailOptions, Notify, Recipient, Ret};
 pub use transcript::{ErrorClass, ErrorClasses, Notice};

@@ -27,6 +27,8 @@ pub(super) enum Phase {
     Command,
     /// Reading the client's next line in an AUTH exchange.
     Auth,
+    /// TLS begins as soon as what is to be said before is out.
+    Handshake,
     /// Reading the content of DATA.
     Data,
     /// Reading a BDAT chunk.
@@ -76,6 +78,7 @@ pub(super) enum Waiting {
     },
     Counted,
     Authenticated,
+    Handshake,
     Matched,
     Flushed,
     ClientChanged,
@@ -107,6 +110,10 @@ pub struct ServerSession {
     pub(super) login: Option<Login>,
     pub(super) auth_offer: Option<AuthOffer>,
     pub(super) exchange: Exchange,
+    /// Under TLS.
+    pub(super) encrypted: bool,
+    /// Under TLS, but without the certificate that is required.
+    pub(super) tls_refusal: Option<&'static str>,
     /// Who tried to log in last, for the log.
     pub(super) auth_username: Option<String>,
     pub(super) transaction: Transaction,
@@ -181,6 +188,8 @@ impl ServerSession {
             login: None,
             auth_offer: None,
             exchange: Exchange::default(),
+            encrypted: false,
+            tls_refusal: None,
             auth_username: None,
             transaction: Transaction::default(),
             pending_sender: None,
@@ -216,10 +225,15 @@ impl ServerSession {
     }
 
     /// Begin: greet, or with `smtpd_delay_reject = no` ask for the Connect decision first. Input that was received
-    /// before is improper pipelining.
+    /// before is improper pipelining. With `smtpd_tls_wrappermode`, TLS comes before all that.
     pub fn start(&mut self, now: u64) {
         self.now = now;
-        if matches!(self.phase, Phase::New) {
+        if !matches!(self.phase, Phase::New) {
+            return;
+        }
+        if self.config.smtpd_tls_wrappermode && !self.encrypted {
+            self.phase = Phase::Handshake;
+        } else {
             self.greet();
         }
     }
@@ -306,6 +320,10 @@ impl ServerSession {
             Phase::New | Phase::Closed => false,
             Phase::Command => self.command(),
             Phase::Auth => self.read_auth(),
+            Phase::Handshake => {
+                self.begin_handshake();
+                true
+            }
             Phase::Data => self.read_data(),
             Phase::Chunk(chunk) => {
                 let chunk = *chunk;

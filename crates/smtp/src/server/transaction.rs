@@ -102,6 +102,8 @@ pub struct MailOptions {
     pub ret: Option<Ret>,
     /// ENVID=, decoded.
     pub envid: Option<String>,
+    /// REQUIRETLS: never in the clear on its way.
+    pub requiretls: bool,
     /// The delimiters of XVERP.
     pub verp: Option<String>,
 }
@@ -141,6 +143,7 @@ impl MailOptions {
         word: Word<'_>,
         config: &SessionConfig,
         authorised: &Authorised,
+        encrypted: bool,
     ) -> Result<(), Refusal> {
         let text = word.text;
         let discarded = authorised.discard_ehlo_keywords;
@@ -155,6 +158,12 @@ impl MailOptions {
             && !discarded.contains(EhloKeywords::SMTPUTF8)
         {
             self.smtputf8 = true;
+        } else if text.eq_ignore_ascii_case("REQUIRETLS")
+            && encrypted
+            && config.requiretls_enable
+            && !discarded.contains(EhloKeywords::REQUIRETLS)
+        {
+            self.requiretls = true;
         } else if let Some(login) = value(text, "AUTH=") {
             self.auth(login)?;
         } else if let Some(ret) = value(text, "RET=") {
@@ -289,7 +298,7 @@ mod tests {
         let authorised = Authorised { verp: true, ..Authorised::default() };
         let mut parsed = MailOptions::default();
         for text in options {
-            parsed.option(Word { text, unclosed: false }, &SessionConfig::default(), &authorised)?;
+            parsed.option(Word { text, unclosed: false }, &SessionConfig::default(), &authorised, false)?;
         }
         Ok(parsed)
     }

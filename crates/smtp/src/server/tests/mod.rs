@@ -10,6 +10,7 @@ mod chunking;
 mod limits;
 mod mail;
 mod protocol;
+mod tls;
 
 use super::*;
 use std::collections::VecDeque;
@@ -93,6 +94,8 @@ pub(super) struct Dialog {
     pub(super) closed: bool,
     /// What becomes of a message.
     pub(super) end: fn(&str) -> MessageEnd,
+    /// What becomes of STARTTLS.
+    pub(super) handshake: Handshake,
 }
 
 impl Dialog {
@@ -111,6 +114,7 @@ impl Dialog {
             ids: 0,
             closed: false,
             end: |_| MessageEnd::Queued,
+            handshake: Handshake::Established,
         }
     }
 
@@ -185,6 +189,13 @@ impl Dialog {
                 self.session.finish_reply(&format!("{}-{}\n{} sender {sender}", &text[..3], &text[4..], &text[..3]));
             }
             Event::Auth(step) => self.auth(step),
+            Event::StartTls => {
+                let mut sent = std::mem::take(&mut self.partial);
+                self.session.take_output(&mut sent);
+                self.replies.extend(String::from_utf8(sent).unwrap().split_terminator("\r\n").map(str::to_owned));
+                self.events.push("StartTls".to_owned());
+                self.session.tls_started(self.now, self.handshake);
+            }
             Event::Count(rate) => {
                 let over = self.session.stage() == "VRFY"
                     || (rate != Rate::Recipient && self.session.helo_name() == Some("many"));
