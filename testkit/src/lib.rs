@@ -10,6 +10,7 @@ pub mod peer;
 pub mod ports;
 pub mod program;
 pub mod random;
+pub mod tls;
 pub mod tools;
 
 pub use dialog::Dialog;

@@ -3,15 +3,10 @@
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
-
 use super::normal::{normal, text_of};
+use crate::tls::{self, Secured, Visitor};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -27,7 +22,7 @@ enum Line {
 
 enum Stream {
     Plain(TcpStream),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Tls(Box<Secured>),
     None,
 }
 
@@ -267,68 +262,13 @@ fn connect(origin: Origin) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn handshake(
-    mut socket: TcpStream,
-    certificates: Option<&Path>,
-) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
-    let invalid = |e: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, e.to_string());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let anyone = Arc::new(Anyone(provider.signature_verification_algorithms.supported_schemes()));
-    let builder =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(|e| invalid(&e))?;
-    let builder = builder.dangerous().with_custom_certificate_verifier(anyone);
-    let config = match certificates {
-        Some(dir) => {
-            let chain = CertificateDer::from_pem_file(dir.join("client-cert.pem")).map_err(|e| invalid(&e))?;
-            let key = PrivateKeyDer::from_pem_file(dir.join("client-key.pem")).map_err(|e| invalid(&e))?;
-            builder.with_client_auth_cert(vec![chain], key).map_err(|e| invalid(&e))?
-        }
-        None => builder.with_no_client_auth(),
+/// With the certificate of the scenarios, if it is wanted.
+fn handshake(socket: TcpStream, certificates: Option<&Path>) -> io::Result<Secured> {
+    let read = |dir: &Path, name: &str| std::fs::read_to_string(dir.join(name));
+    let certificate = match certificates {
+        Some(dir) => Some(read(dir, "client-cert.pem")? + &read(dir, "client-key.pem")?),
+        None => None,
     };
-    let name = ServerName::from(IpAddr::from(Ipv4Addr::LOCALHOST));
-    let mut tls = ClientConnection::new(Arc::new(config), name).map_err(|e| invalid(&e))?;
     socket.set_read_timeout(Some(PATIENCE))?;
-    while tls.is_handshaking() {
-        tls.complete_io(&mut socket)?;
-    }
-    Ok(StreamOwned::new(tls, socket))
-}
-
-/// Takes every server certificate: what is compared is the dialogue.
-#[derive(Debug)]
-struct Anyone(Vec<SignatureScheme>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.clone()
-    }
+    tls::handshake(socket, Visitor { certificate: certificate.as_deref(), ..Visitor::default() })
 }

@@ -14,4 +14,5 @@ mod senders;
 mod server;
 mod sites;
 mod tables;
+mod tls;
 mod words;

@@ -75,11 +75,11 @@ fn permit_tls_clientcerts(context: &mut Context<'_, '_>, all: bool) -> Result<St
     let name = if all { "permit_tls_all_clientcerts" } else { "permit_tls_clientcerts" };
     let Some(certificate) = certificate(context, name) else { return Ok(Step::Dunno) };
     if all && certificate.is_trusted {
-        return Ok(permit_as(name, Subject::Certificate));
+        return Ok(permit_as(name, Subject::Client));
     }
     for fingerprint in [&certificate.public_key_fingerprint, &certificate.fingerprint] {
         match context.plan.relay_clientcerts.get(fingerprint, false, context.ask)? {
-            Lookup::Found { .. } => return Ok(permit_as(name, Subject::Certificate)),
+            Lookup::Found { .. } => return Ok(permit_as(name, Subject::Client)),
             Lookup::NotFound => {}
             Lookup::Failed(why) | Lookup::Broken(why) => {
                 context.warning(why);

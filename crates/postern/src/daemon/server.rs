@@ -359,6 +359,11 @@ impl Server {
             self.log.line(TAG, "reload refused: the configuration has errors; the old one stays in use");
             return;
         };
+        if let Some(service) = without_tls(&self.site.load(), &new) {
+            let text = format!("reload refused: service {service} would lose TLS; the old configuration stays in use");
+            self.log.line(TAG, &text);
+            return;
+        }
         for service in &new.services {
             if self.site.load().service(&service.name).is_none() {
                 self.log.warning(TAG, &format!("service {} listens after a restart only", service.name));
@@ -372,6 +377,15 @@ impl Server {
         super::delivery::reload(&self.deliver, &self.site);
         self.log.line(TAG, "reload complete");
     }
+}
+
+/// A service that has TLS now, and should have it afterwards but could not.
+fn without_tls(old: &Site, new: &Site) -> Option<Arc<str>> {
+    let loses = |service: &Arc<site::Service>| {
+        let had = old.service(&service.name).is_some_and(|service| service.tls.is_some());
+        had && service.session.smtpd_use_tls && service.tls.is_none()
+    };
+    new.services.iter().find(|service| loses(service)).map(|service| Arc::clone(&service.name))
 }
 
 /// The signals that the server knows, and the loop that waits for them.

@@ -145,8 +145,11 @@ impl Conversation {
         }
         if proxied.is_ok() {
             self.ask_ahead(&[Input::Client], Moment::Connect);
-            self.await_early_talkers().await;
-            self.read_early();
+            // A client that begins with TLS is right to speak first.
+            if !self.session.config().smtpd_tls_wrappermode {
+                self.await_early_talkers().await;
+                self.read_early();
+            }
             self.session.start(now_ms());
         } else {
             self.session.refuse(&format!("421 4.3.0 {} Server local error", self.service.my_hostname));
