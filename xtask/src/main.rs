@@ -1,5 +1,6 @@
 //! The project's checks, by hand or by CI: `cargo xtask help` lists them.
 
+mod agreement;
 mod bench;
 mod conformance;
 mod install;
@@ -30,6 +31,10 @@ cargo xtask prove-attack  random policies, each attacked by random sessions: wha
 cargo xtask conformance --random-postmap N, --random-postconf N
                           N random uses of Postfix's commands and of ours, in turn
     --seed S (1)          --first N (0)    --postern PATH    --lines N (24)
+cargo xtask agreement     random policies are served to random sessions; what the decision record has of them must come out
+                          the same when it is replayed, played as cases (postern test --record), and explained
+    --scenarios N (200)   --seed S (1)     --first N (0)     --jobs N (8)     --postern PATH
+    --show                show scenarios that don't agree
 cargo xtask bench         postern beside the installed Postfix and smtp-sink (as root; else postern alone)
     --cells A,B           of reject, accept, idle, dns30, start
     --rounds N (3)        --quick  one short round        --postern PATH
@@ -43,6 +48,7 @@ fn main() -> ExitCode {
         Some("test") if rest.is_empty() => test::run(),
         Some("conformance") => conformance::run(rest),
         Some("bench") => bench::run(rest),
+        Some("agreement") => agreement::run(rest),
         Some("prove-attack") => prove_attack::run(rest),
         Some("help" | "--help" | "-h") | None => {
             print!("{HELP}");

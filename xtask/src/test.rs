@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::random_tools::{self, Subject};
-use crate::{conformance, install, project, random};
+use crate::{agreement, conformance, install, project, random};
 
 /// What was counted so far.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -101,6 +101,12 @@ impl Steps<'_> {
             counts.passed += passed;
             counts.failed += failed;
             if failed == 0 { Ok(()) } else { Err(format!("{failed} scenarios")) }
+        })?;
+        self.step("agreement of the record with replay, cases and explanations", || {
+            let (passed, failed) = agreement::some_with(&program)?;
+            counts.passed += passed;
+            counts.failed += failed;
+            if failed == 0 { Ok(()) } else { Err(format!("{failed} differ")) }
         })?;
         self.step("random scenarios", || {
             let (passed, failed) = random::run_some_with(&program, self.skips)?;

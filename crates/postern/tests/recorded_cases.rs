@@ -159,6 +159,7 @@ fn hold(site: &Arc<Site>, zone: &Zone, number: u64, scene: &Scene, recorder: &Re
             code: Code::next(facts.now),
             at: facts.now * 1000,
             session: number,
+            transaction: 1,
             site: Arc::clone(site),
             service: Arc::clone(service),
             moment,
@@ -213,7 +214,9 @@ fn cases_come_out_as_the_decisions_did() {
     let (out, errors, status) = run(&[&file, "-c", &here]);
     let count = cases.matches("[[case]]").count();
     assert!(out.starts_with(&format!("{count} passed, 0 failed in ")), "{out}{errors}\n{cases}");
-    assert_eq!((count, status), (SCENES.len() + 1, Some(0)), "{cases}");
+    assert_eq!((count, status), (SCENES.len() + 3, Some(0)), "{cases}");
+    // Recipients before others of the same message, which has a case of its own; and one without a message.
+    assert_eq!(cases.matches("until = \"RCPT\"").count(), 3, "{cases}");
     // They hold only with these answers.
     for (text, other) in [("bl.example A 127.0.0.2", "bl.example A NXDOMAIN"), ("REJECT not", "DUNNO not")] {
         assert!(cases.contains(text), "{cases}");

@@ -15,5 +15,5 @@ mod session;
 
 pub use golden::{Recording, Section, compare};
 pub use place::Place;
-pub use run::{Awaited, Peer, Tools, run};
+pub use run::{Awaited, Peer, Tools, run, run_then};
 pub use scenario::Scenario;

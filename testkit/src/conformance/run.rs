@@ -142,6 +142,17 @@ impl Awaited {
 
 /// Runs a scenario and waits for the mail.
 pub fn run(scenario: &Scenario, tools: &Tools, awaited: Awaited) -> io::Result<Recording> {
+    run_then(scenario, tools, awaited, |_| ()).map(|(recording, ())| recording)
+}
+
+/// The same, and then something with the configuration's directory, when the program has ended and the servers around it
+/// are still there.
+pub fn run_then<T>(
+    scenario: &Scenario,
+    tools: &Tools,
+    awaited: Awaited,
+    then: impl FnOnce(&Path) -> T,
+) -> io::Result<(Recording, T)> {
     let place = Place::new(scenario)?;
     let deadline = Instant::now() + LIMIT;
     write_files(scenario, &place, tools)?;
@@ -173,7 +184,7 @@ pub fn run(scenario: &Scenario, tools: &Tools, awaited: Awaited) -> io::Result<R
         servers.sinks.iter().flat_map(|(b, s)| s.messages().into_iter().map(|m| (b.args[0].clone(), m))).collect();
     *recording.get_mut(Section::Mail) = mail_section(&mail, |text| place.restore(text));
     *recording.get_mut(Section::Helper) = helper_section(scenario, &servers, &place);
-    Ok(recording)
+    Ok((recording, then(&place.etc())))
 }
 
 /// Look-ups are given up after a second, whatever this machine's resolv.conf says: the goldens were recorded so.

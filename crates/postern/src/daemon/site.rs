@@ -96,6 +96,15 @@ pub struct Service {
     pub header_body_checks: bool,
 }
 
+impl Service {
+    /// May clients say SMTPUTF8, as far as that doesn't hinge on who they are?
+    pub fn offers_smtputf8(&self) -> bool {
+        let discarded = self.parameters.get("smtpd_discard_ehlo_keywords");
+        let is_discarded = discarded.split([',', ' ', '\t', '\n']).any(|word| word.eq_ignore_ascii_case("smtputf8"));
+        self.session.smtputf8_enable && !is_discarded
+    }
+}
+
 /// `smtpd_sasl_*`, compiled.
 pub struct SaslSettings {
     /// The server.

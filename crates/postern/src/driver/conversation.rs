@@ -17,8 +17,8 @@ use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -32,8 +32,8 @@ thread_local! {
 /// How long the greeting waits at most for the client's name; clients that speak before it are noticed meanwhile.
 const NAME_WAIT: Duration = Duration::from_millis(25);
 
-/// Sessions are numbered in the record, from the moment the program was started.
-static NUMBER: AtomicU64 = AtomicU64::new(1);
+/// Sessions are numbered in the record, from the moment the program was started: others than those before it.
+static NUMBER: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(crate::clock::unix_seconds() << 20));
 
 /// One connection and all that belongs to it.
 pub struct Conversation {
@@ -56,6 +56,8 @@ pub struct Conversation {
     pub(super) decided: Option<Made>,
     /// The session's number in the record.
     pub(super) number: u64,
+    /// How many transactions were begun.
+    pub(super) mails: u32,
     pub(super) ahead: Vec<(Question, JoinHandle<Answer>)>,
     pub(super) transaction: Transaction,
 }
@@ -115,6 +117,7 @@ impl Conversation {
             ledger,
             decided: None,
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            mails: 0,
             ahead: Vec::new(),
             transaction: Transaction::default(),
         }
@@ -221,6 +224,7 @@ impl Conversation {
                 self.session.finish_reply(&reply);
             }
             Event::ClientChanged(identity) => {
+                self.hand_over();
                 self.change_client(identity).await;
                 let authorised = self.authorise().await;
                 self.offer_auth_again().await;

@@ -40,6 +40,7 @@ impl Conversation {
     /// Evaluate the lists that are due and act on the outcome.
     pub(super) async fn decide(&mut self, decide: Decide) -> Verdict {
         let facts = self.facts();
+        self.mails += u32::from(decide.moment == Moment::Mail);
         let mut evaluation = Evaluation::start(decide.moment, decide.stage);
         let mut decision = loop {
             let outcome = {
@@ -81,6 +82,7 @@ impl Conversation {
             code,
             at: crate::clock::unix_micros() / 1000,
             session: self.number,
+            transaction: self.mails,
             site: Arc::clone(&self.site),
             service: Arc::clone(&self.service),
             moment: decide.moment,
@@ -98,7 +100,11 @@ impl Conversation {
 
     /// The last decision goes into the record as it is.
     pub(super) fn hand_over(&mut self) {
-        if let (Some(recorder), Some(made)) = (&self.worker.recorder, self.decided.take()) {
+        if let (Some(recorder), Some(mut made)) = (&self.worker.recorder, self.decided.take()) {
+            if made.facts.client.name.is_none() && made.facts.client.address == self.client.address {
+                // It has become known since.
+                made.facts.client.name.clone_from(&self.client.name);
+            }
             recorder.submit(made);
         }
     }

@@ -80,7 +80,7 @@ pub fn tell(site: &Site, service: &Arc<Service>, inquiry: &Inquiry, world: &mut 
     let mut rehearsal = Rehearsal::begin(setting, Borrowed(world))?;
     teller.heard("connect", &mut rehearsal);
     let mut accepted = false;
-    for command in commands(inquiry) {
+    for command in commands(service, inquiry) {
         if rehearsal.closed {
             break;
         }
@@ -104,13 +104,15 @@ pub fn tell(site: &Site, service: &Arc<Service>, inquiry: &Inquiry, world: &mut 
     Ok(teller.finish(&mut rehearsal))
 }
 
-fn commands(inquiry: &Inquiry) -> Vec<String> {
+fn commands(service: &Service, inquiry: &Inquiry) -> Vec<String> {
     let greeting = inquiry.helo.iter().map(|helo| match inquiry.plain_smtp {
         true => format!("HELO {helo}"),
         false => format!("EHLO {helo}"),
     });
     let size = inquiry.size.map_or_else(String::new, |size| format!(" SIZE={size}"));
-    let mail = format!("MAIL FROM:<{}>{size}", inquiry.sender);
+    let plain = inquiry.sender.is_ascii() && inquiry.recipients.iter().all(|recipient| recipient.is_ascii());
+    let wide = if !plain && service.offers_smtputf8() { " SMTPUTF8" } else { "" };
+    let mail = format!("MAIL FROM:<{}>{size}{wide}", inquiry.sender);
     let recipients = inquiry.recipients.iter().map(|recipient| format!("RCPT TO:<{recipient}>"));
     greeting.chain([mail]).chain(recipients).collect()
 }

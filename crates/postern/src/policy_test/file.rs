@@ -61,8 +61,12 @@ pub struct Facts {
     pub service: Option<String>,
     /// The client's address.
     pub client: Option<IpAddr>,
+    /// Its port.
+    pub client_port: Option<u16>,
     /// Its verified name; without it DNS is asked.
     pub client_name: Option<String>,
+    /// Its PTR name, where that is another.
+    pub reverse_name: Option<String>,
     /// EHLO argument; empty: it doesn't say who it is.
     pub helo: Option<String>,
     /// SMTP: it says HELO.
@@ -71,7 +75,7 @@ pub struct Facts {
     pub sender: Option<String>,
     /// Envelope recipient.
     pub recipient: Option<String>,
-    /// Recipients before it.
+    /// Recipients before it, whatever becomes of them.
     #[serde(default)]
     pub earlier: Vec<String>,
     /// Login name.
@@ -80,6 +84,8 @@ pub struct Facts {
     pub tls: Option<bool>,
     /// `SIZE=`.
     pub size: Option<u64>,
+    /// It says SMTPUTF8; usually, when an address needs it.
+    pub smtputf8: Option<bool>,
     /// When.
     pub clock: Option<Datetime>,
 }
@@ -92,6 +98,16 @@ pub enum Protocol {
     Smtp,
     /// EHLO.
     Esmtp,
+}
+
+/// Where a session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Until {
+    /// After the recipient.
+    Rcpt,
+    /// After DATA.
+    Data,
 }
 
 /// What a case has to come to.
@@ -127,8 +143,12 @@ pub struct Case {
     pub service: Option<String>,
     /// The client's address.
     pub client: Option<IpAddr>,
+    /// Its port.
+    pub client_port: Option<u16>,
     /// Its verified name.
     pub client_name: Option<String>,
+    /// Its PTR name, where that is another.
+    pub reverse_name: Option<String>,
     /// EHLO argument; empty: it doesn't say who it is.
     pub helo: Option<String>,
     /// SMTP or ESMTP.
@@ -137,7 +157,7 @@ pub struct Case {
     pub sender: Option<String>,
     /// Envelope recipient.
     pub recipient: Option<String>,
-    /// Recipients before it.
+    /// Recipients before it, whatever becomes of them.
     #[serde(default)]
     pub earlier: Vec<String>,
     /// Login name.
@@ -146,6 +166,8 @@ pub struct Case {
     pub tls: Option<bool>,
     /// `SIZE=`.
     pub size: Option<u64>,
+    /// It says SMTPUTF8; usually, when an address needs it.
+    pub smtputf8: Option<bool>,
     /// When.
     pub clock: Option<Datetime>,
     /// More DNS records.
@@ -161,6 +183,8 @@ pub struct Case {
     pub expect: Expected,
     /// The whole reply that decided.
     pub reply: Option<String>,
+    /// The last command, when the session doesn't go on to the end of a message.
+    pub until: Option<Until>,
     /// The restriction that decided, with or without its argument.
     pub restriction: Option<String>,
     /// A line that the log has, without date and program.
@@ -174,7 +198,9 @@ impl Case {
         Facts {
             service: of(&self.service, &defaults.service),
             client: self.client.or(defaults.client),
+            client_port: self.client_port.or(defaults.client_port),
             client_name: of(&self.client_name, &defaults.client_name),
+            reverse_name: of(&self.reverse_name, &defaults.reverse_name),
             helo: of(&self.helo, &defaults.helo),
             protocol: self.protocol.or(defaults.protocol),
             sender: of(&self.sender, &defaults.sender),
@@ -183,6 +209,7 @@ impl Case {
             login: of(&self.login, &defaults.login),
             tls: self.tls.or(defaults.tls),
             size: self.size.or(defaults.size),
+            smtputf8: self.smtputf8.or(defaults.smtputf8),
             clock: self.clock.or(defaults.clock),
         }
     }

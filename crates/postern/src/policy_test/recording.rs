@@ -9,10 +9,14 @@ use crate::record::{Ask, Bound, Record, StoredAnswer, TYPES, dns_status, peer_st
 use crate::rehearsal::Stuck;
 use policy::{DnsStatus, PeerStatus, Question, TableId};
 use smtp::address::quote_local;
+use smtp::server::Moment;
 use std::net::IpAddr;
 
 /// So many tables that aren't in memory may turn up.
 const TABLES: usize = 50;
+
+/// So many recipients are named before one.
+const RECIPIENTS: usize = 100;
 
 /// A case, as text for a file of cases.
 pub struct RecordedCase {
@@ -29,12 +33,15 @@ pub struct RecordedCase {
 pub fn recorded_case(site: &Site, record: &Record<Bound>, session: &[Record<Bound>]) -> Result<RecordedCase, String> {
     match (&*record.stage, &record.reply) {
         ("VRFY" | "ETRN", _) => return Err(format!("cases have no {}", record.stage)),
-        ("CONNECT" | "HELO" | "EHLO" | "MAIL", None) => {
+        ("CONNECT" | "XCLIENT" | "HELO" | "EHLO" | "MAIL", None) => {
             return Err(format!("{} was accepted, and that says nothing without a recipient", record.stage));
+        }
+        ("HELO" | "EHLO", _) if record.sender.is_some() => {
+            return Err(format!("this {} came within a transaction", record.stage));
         }
         _ => {}
     }
-    let told = told(record, session);
+    let told = told(record, session, false);
     if let (None, Some(later)) = (&record.reply, told.iter().find(|later| later.reply.is_some())) {
         // The recipient was accepted, the message was not: that is the case.
         return recorded_case(site, later, session);
@@ -44,25 +51,22 @@ pub fn recorded_case(site: &Site, record: &Record<Bound>, session: &[Record<Boun
         // Of a message that was accepted, the last recipient's is the case.
         return recorded_case(site, recipient, session);
     }
-    let mut draft = draft(site, record, &told);
-    let played = loop {
-        match play(site, &draft.text("permit")) {
-            Ok(played) => break played,
-            // A table of a database: it had nothing, or the record would know.
-            Err(Unplayable::Stuck(Stuck::Question(question))) if draft.tables.len() < TABLES => {
-                let Question::Table { table: TableId(id), key } = *question else {
-                    return Err(Unplayable::Stuck(Stuck::Question(question)).to_string());
-                };
-                let spec = site.tables.spec(id).ok_or_else(|| format!("no table for \"{key}\""))?;
-                if draft.tables.contains_key(&**spec) {
-                    return Err(format!("nobody answers {spec} \"{key}\""));
-                }
-                draft.tables.insert(spec.to_string(), Vec::new());
-            }
-            Err(why) => return Err(why.to_string()),
+    let is_known = record.recipient.is_some() || told.iter().any(|earlier| &*earlier.stage == "RCPT");
+    if matches!(&*record.stage, "DATA" | "BDAT" | "END-OF-MESSAGE") && !is_known {
+        return Err("its recipients were accepted without a decision, and aren't known".to_owned());
+    }
+    let (mut draft, played) = settle(site, record, &told);
+    let mut played = played?;
+    let mut problem = difference(record, &played);
+    if problem.is_some() {
+        // What was refused before leaves something behind now and then.
+        let (again, other) = settle(site, record, &self::told(record, session, true));
+        if let Ok(other) = other
+            && difference(record, &other).is_none()
+        {
+            (draft, played, problem) = (again, other, None);
         }
-    };
-    let problem = difference(record, &played);
+    }
     let expected = match &problem {
         None => played.verdict,
         Some(_) => verdict(record.reply.as_deref()),
@@ -84,6 +88,53 @@ pub fn recorded_case(site: &Site, record: &Record<Bound>, session: &[Record<Boun
     Ok(RecordedCase { text: draft.text(expected.word()), problem })
 }
 
+/// A case, and what it comes to. It ends where the session ended.
+fn settle(site: &Site, record: &Record<Bound>, told: &[&Record<Bound>]) -> (Draft, Result<Played, String>) {
+    let mut draft = draft(site, record, told);
+    let played = rehearse(site, &mut draft);
+    if record.reply.is_some() {
+        return (draft, played);
+    }
+    // What the client left out, nobody decided then.
+    let has = |stages: &[&str]| told.iter().any(|later| stages.contains(&&*later.stage));
+    let until = match &played {
+        Ok(played) if !has(&["DATA", "BDAT"]) && decides(played, Moment::Data) => "\"RCPT\"",
+        Ok(played) if !has(&["END-OF-MESSAGE"]) && decides(played, Moment::EndOfData) => "\"DATA\"",
+        Err(_) if has(&["DATA", "BDAT"]) => "\"DATA\"",
+        Err(_) => "\"RCPT\"",
+        Ok(_) => return (draft, played),
+    };
+    draft.line("until", until);
+    let played = rehearse(site, &mut draft);
+    (draft, played)
+}
+
+/// Play a draft, with whatever tables it turns out to need.
+fn rehearse(site: &Site, draft: &mut Draft) -> Result<Played, String> {
+    loop {
+        match play(site, &draft.text("permit")) {
+            Ok(played) => return Ok(played),
+            // A table of a database: it had nothing, or the record would know.
+            Err(Unplayable::Stuck(Stuck::Question(question))) if draft.tables.len() < TABLES => {
+                let Question::Table { table: TableId(id), key } = *question else {
+                    return Err(Unplayable::Stuck(Stuck::Question(question)).to_string());
+                };
+                let spec = site.tables.spec(id).ok_or_else(|| format!("no table for \"{key}\""))?;
+                if draft.tables.contains_key(&**spec) {
+                    return Err(format!("nobody answers {spec} \"{key}\""));
+                }
+                draft.tables.insert(spec.to_string(), Vec::new());
+            }
+            Err(why) => return Err(why.to_string()),
+        }
+    }
+}
+
+/// Did any restriction run at this moment?
+fn decides(played: &Played, moment: Moment) -> bool {
+    played.decided.iter().any(|decided| decided.moment == moment && !decided.decision.trace.steps.is_empty())
+}
+
 fn verdict(reply: Option<&str>) -> Expected {
     match reply.map(|reply| reply.starts_with('5')) {
         None => Expected::Permit,
@@ -100,7 +151,10 @@ fn decided(played: &Played) -> Option<&str> {
 
 /// What comes out otherwise than it did.
 fn difference(record: &Record<Bound>, played: &Played) -> Option<String> {
-    let now = decided(played).or((played.verdict != Expected::Permit).then_some(played.reply.as_str()));
+    let now = match played.verdict {
+        Expected::Permit => None,
+        _ => decided(played).or(Some(&played.reply)),
+    };
     let then = record.reply.as_deref();
     (then != now).then(|| format!("was: {}; here: {}", then.unwrap_or("accepted"), now.unwrap_or("accepted")))
 }
@@ -114,25 +168,32 @@ fn play(site: &Site, text: &str) -> Result<Played, Unplayable> {
 }
 
 /// The decisions that belong to the same transaction, in order: what came before the first recipient, the recipients that
-/// had been accepted, the decision itself, and what followed it.
-fn told<'a>(record: &'a Record<Bound>, session: &'a [Record<Bound>]) -> Vec<&'a Record<Bound>> {
+/// had been accepted before it, the decision itself, and what followed it. With `refused`, recipients that had been refused, too.
+fn told<'a>(record: &'a Record<Bound>, session: &'a [Record<Bound>], refused: bool) -> Vec<&'a Record<Bound>> {
     let Some(at) = session.iter().position(|known| known.code == record.code) else { return vec![record] };
     let (before, after) = (&session[..at], &session[at + 1..]);
-    let last = |stages: &[&str]| before.iter().rfind(|earlier| stages.contains(&&*earlier.stage));
+    // What was refused, or said by somebody else (XCLIENT), is no part of it.
+    let same = |earlier: &&Record<Bound>, stages: &[&str]| {
+        stages.contains(&&*earlier.stage) && earlier.reply.is_none() && earlier.address == record.address
+    };
+    let last = |stages: &[&str]| before.iter().rfind(|earlier| same(earlier, stages));
+    let within = |other: &&Record<Bound>| other.transaction == record.transaction;
+    let helo = last(&["HELO", "EHLO"]).filter(|helo| helo.helo == record.helo);
     let mut told: Vec<&Record<Bound>> =
-        [last(&["CONNECT"]), last(&["HELO", "EHLO"]), last(&["MAIL"])].into_iter().flatten().collect();
-    let accepted = before.iter().rev().filter(|earlier| &*earlier.stage == "RCPT" && earlier.reply.is_none());
-    let mut accepted: Vec<_> = accepted.take(record.recipients as usize).collect();
-    accepted.reverse();
-    told.extend(accepted);
+        [last(&["CONNECT", "XCLIENT"]), helo, last(&["MAIL"]).filter(within)].into_iter().flatten().collect();
+    let recipients = before.iter().rev().filter(|r| &*r.stage == "RCPT" && (refused || r.reply.is_none()));
+    let mut recipients: Vec<_> = recipients.filter(within).take(RECIPIENTS).collect();
+    recipients.reverse();
+    told.extend(recipients);
     if &*record.stage == "END-OF-MESSAGE" {
-        told.extend(last(&["DATA", "BDAT"]));
+        told.extend(last(&["DATA", "BDAT"]).filter(within));
     }
     told.push(record);
-    let follows = |later: &&Record<Bound>| matches!(&*later.stage, "DATA" | "BDAT" | "END-OF-MESSAGE");
     if record.reply.is_none() {
-        // Another recipient may stand between.
-        told.extend(after.iter().skip_while(|later| &*later.stage == "RCPT").take_while(follows));
+        // Refused recipients may stand between. With more that were accepted, the message is another case.
+        let rest = after.iter().skip_while(|later| &*later.stage == "RCPT" && later.reply.is_some());
+        let follows = |later: &&Record<Bound>| matches!(&*later.stage, "DATA" | "BDAT" | "END-OF-MESSAGE");
+        told.extend(rest.take_while(follows).filter(within));
     }
     told
 }
@@ -153,6 +214,7 @@ fn draft(site: &Site, record: &Record<Bound>, told: &[&Record<Bound>]) -> Draft 
     let at = jiff::Timestamp::from_millisecond(i64::try_from(record.at).unwrap_or(0)).unwrap_or_default();
     let at = jiff::Timestamp::from_second(at.as_second()).unwrap_or_default();
     let outcome = verdict(record.reply.as_deref()).word();
+    let ports = site.service(&record.service).is_some_and(|service| service.client_port_logging);
     let name = format!("{} of {}: {outcome} {}", record.code, at.strftime("%Y-%m-%d"), record.summary());
     draft.line("name", &basic(&name));
     if site.services.first().is_some_and(|first| first.name != record.service) {
@@ -160,6 +222,9 @@ fn draft(site: &Site, record: &Record<Bound>, told: &[&Record<Bound>]) -> Draft 
     }
     if let Some(address) = record.address {
         draft.line("client", &basic(&address.to_string()));
+        if ports {
+            draft.line("client_port", &record.port.to_string());
+        }
         client_name(&mut draft, record, address);
     }
     draft.line("helo", &basic(record.helo.as_deref().unwrap_or_default()));
@@ -180,12 +245,18 @@ fn draft(site: &Site, record: &Record<Bound>, told: &[&Record<Bound>]) -> Draft 
     if record.size > 0 && &*record.stage != "END-OF-MESSAGE" {
         draft.line("size", &record.size.to_string());
     }
+    let plain = [&record.sender, &record.recipient].into_iter().flatten().chain(earlier).all(|a| a.is_ascii());
+    if plain == record.smtputf8 {
+        draft.line("smtputf8", &record.smtputf8.to_string());
+    }
     draft.line("clock", &at.to_string());
     // The decision's own answers come first: they count where others differ.
     let others = told.iter().filter(|other| other.code != record.code);
     for ask in [record].into_iter().chain(others.copied()).flat_map(|r| &r.asked) {
         match ask {
-            Ask::Table(spec, key, found) => draft.entry(spec, key, found.as_ref().ok()),
+            Ask::Table(spec, key, Ok(Some(value))) => draft.entry(spec, key, Some(value)),
+            Ask::Table(spec, key, Err(_)) => draft.entry(spec, key, None),
+            Ask::Table(spec, _, Ok(None)) => draft.table(spec),
             Ask::Dns(rtype, name, answer) => dns(&mut draft, record.address, *rtype, name, answer),
             Ask::Policy(..) => {}
         }
@@ -202,10 +273,16 @@ fn draft(site: &Site, record: &Record<Bound>, told: &[&Record<Bound>]) -> Draft 
 fn client_name(draft: &mut Draft, record: &Record<Bound>, address: IpAddr) {
     let reverse = record.reverse.as_deref().unwrap_or(&record.name);
     match (peer_status(record.statuses.0), peer_status(record.statuses.1)) {
-        (PeerStatus::Ok, _) => draft.line("client_name", &basic(&record.name)),
+        (PeerStatus::Ok, _) => {
+            draft.line("client_name", &basic(&record.name));
+            // Not by itself, but XCLIENT can say so.
+            if let Some(reverse) = &record.reverse {
+                draft.line("reverse_name", &basic(reverse));
+            }
+        }
         (PeerStatus::Temporary, PeerStatus::Ok) => {
             draft.dns(format!("@rev {address} PTR {reverse}"));
-            draft.dns(format!("{reverse} SERVFAIL"));
+            draft.fails = Some((reverse.to_owned(), if address.is_ipv4() { "A" } else { "AAAA" }));
         }
         (PeerStatus::Temporary, _) => draft.dns(format!("@rev {address} SERVFAIL")),
         (_, PeerStatus::Ok) => draft.dns(format!("@rev {address} PTR {reverse}")),

@@ -1,7 +1,7 @@
 //! Playing cases.
 
 use super::coverage::Coverage;
-use super::file::{Case, CaseFile, Expected, Facts, Lines, Protocol};
+use super::file::{Case, CaseFile, Expected, Facts, Lines, Protocol, Until};
 use super::world::{CaseWorld, Overrides};
 use crate::daemon::site::{Service, Site};
 use crate::rehearsal::{Decided, Rehearsal, Setting, Stuck, Zone};
@@ -97,7 +97,7 @@ impl<'a> Suite<'a> {
             None => self.site.services.first().cloned().ok_or_else(|| broken("no smtpd service".to_owned())),
         }?;
         let world = CaseWorld::new(&self.site.tables, zone, &overrides);
-        let played = converse(&service, &facts, world).map_err(Unplayable::Stuck)?;
+        let played = converse(&service, &facts, case.until, world).map_err(Unplayable::Stuck)?;
         Ok((service, played))
     }
 }
@@ -134,10 +134,16 @@ pub(super) struct Played {
     pub(super) decided: Vec<Decided>,
 }
 
-fn converse(service: &Arc<Service>, facts: &Facts, world: CaseWorld<'_>) -> Result<Played, Stuck> {
+fn converse(
+    service: &Arc<Service>,
+    facts: &Facts,
+    until: Option<Until>,
+    world: CaseWorld<'_>,
+) -> Result<Played, Stuck> {
     let mut rehearsal = Rehearsal::begin(setting(service, facts, world.zone), world)?;
     let mut reply = String::new();
-    for command in commands(facts) {
+    let mut earlier = facts.earlier.len();
+    for command in commands(service, facts, until) {
         if !command.is_empty() {
             rehearsal.send(command.as_bytes())?;
             if rehearsal.replies.is_empty() && !rehearsal.closed {
@@ -146,7 +152,9 @@ fn converse(service: &Arc<Service>, facts: &Facts, world: CaseWorld<'_>) -> Resu
         }
         let lines: Vec<String> = rehearsal.replies.drain(..).collect();
         reply = lines.join("\n");
-        if !reply.starts_with(['2', '3']) {
+        if command.starts_with("RCPT") && earlier > 0 && !rehearsal.closed {
+            earlier -= 1;
+        } else if !reply.starts_with(['2', '3']) {
             break;
         }
     }
@@ -161,19 +169,26 @@ fn converse(service: &Arc<Service>, facts: &Facts, world: CaseWorld<'_>) -> Resu
 }
 
 /// What the client says, one thing after the other; first it waits for the greeting.
-fn commands(facts: &Facts) -> Vec<String> {
+fn commands(service: &Service, facts: &Facts, until: Option<Until>) -> Vec<String> {
     let helo = facts.helo.as_deref().or(facts.client_name.as_deref()).unwrap_or("client.example");
     let word = if facts.protocol == Some(Protocol::Smtp) { "HELO" } else { "EHLO" };
     let sender = facts.sender.as_deref().unwrap_or_default();
     let recipient = facts.recipient.as_deref().unwrap_or_default();
     let size = facts.size.map_or_else(String::new, |size| format!(" SIZE={size}"));
     let recipients = facts.earlier.iter().map(String::as_str).chain([recipient]);
-    let wide = if sender.is_ascii() && recipients.clone().all(str::is_ascii) { "" } else { " SMTPUTF8" };
+    let plain = sender.is_ascii() && recipients.clone().all(str::is_ascii);
+    let wide = facts.smtputf8.unwrap_or(!plain && service.offers_smtputf8());
+    let wide = if wide { " SMTPUTF8" } else { "" };
     let helo = if helo.is_empty() { None } else { Some(format!("{word} {helo}\r\n")) };
     let mut commands: Vec<String> = [String::new()].into_iter().chain(helo).collect();
     commands.push(format!("MAIL FROM:<{sender}>{size}{wide}\r\n"));
     commands.extend(recipients.map(|recipient| format!("RCPT TO:<{recipient}>\r\n")));
-    commands.extend(["DATA\r\n".to_owned(), ".\r\n".to_owned()]);
+    let ending = match until {
+        Some(Until::Rcpt) => [].as_slice(),
+        Some(Until::Data) => &["DATA\r\n"],
+        None => &["DATA\r\n", ".\r\n"],
+    };
+    commands.extend(ending.iter().map(ToString::to_string));
     commands
 }
 
@@ -198,7 +213,7 @@ fn deciding(decided: &[Decided], verdict: Expected) -> String {
 
 fn setting(service: &Arc<Service>, facts: &Facts, zone: &Zone) -> Setting {
     let address = facts.client.unwrap_or(IpAddr::from([192, 0, 2, 1]));
-    let names = match &facts.client_name {
+    let mut names = match &facts.client_name {
         Some(name) if name != "unknown" => {
             let name: Arc<str> = name.as_str().into();
             let status = PeerStatus::Ok;
@@ -207,6 +222,10 @@ fn setting(service: &Arc<Service>, facts: &Facts, zone: &Zone) -> Setting {
         Some(_) => PeerName::unknown(PeerStatus::Permanent),
         None => zone.peer(address),
     };
+    if let Some(reverse) = &facts.reverse_name {
+        names.reverse = reverse.as_str().into();
+        names.reverse_status = if reverse == "unknown" { PeerStatus::Permanent } else { PeerStatus::Ok };
+    }
     let sasl = |name: &String| Sasl { method: "PLAIN".to_owned(), username: name.clone(), sender: String::new() };
     let tls = || Tls {
         protocol: "TLSv1.3".to_owned(),
@@ -217,7 +236,7 @@ fn setting(service: &Arc<Service>, facts: &Facts, zone: &Zone) -> Setting {
     Setting {
         service: Arc::clone(service),
         address: Some(address),
-        port: 40_000,
+        port: facts.client_port.unwrap_or(40_000),
         names,
         server_address: Some([127, 0, 0, 1].into()),
         server_port: service.name.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(25),

@@ -12,6 +12,8 @@ pub struct Draft {
     lines: Vec<(&'static str, String)>,
     expected: Vec<(&'static str, String)>,
     dns: Vec<String>,
+    /// A name and type whose look-up fails, unless there is an answer.
+    pub fails: Option<(String, &'static str)>,
     /// Names and types that have their answer.
     answered: Vec<String>,
     /// Entries by table: key and value, `None` for a look-up that fails.
@@ -46,6 +48,11 @@ impl Draft {
         }
     }
 
+    /// A table that has what it has.
+    pub fn table(&mut self, table: &str) {
+        self.tables.entry(table.to_owned()).or_default();
+    }
+
     /// An entry; the first one of a key stays.
     pub fn entry(&mut self, table: &str, key: &str, value: Option<&String>) {
         let entries = self.tables.entry(table.to_owned()).or_default();
@@ -65,8 +72,11 @@ impl Draft {
         for (key, value) in &self.lines {
             let _ = writeln!(out, "{key} = {value}");
         }
-        if !self.dns.is_empty() {
-            let _ = writeln!(out, "dns = {}", list(self.dns.iter().map(|record| basic(record))));
+        let fails = self.fails.iter().map(|(name, word)| format!("{name} {word}"));
+        let fails = fails.filter(|question| !self.answered.contains(question)).map(|question| question + " SERVFAIL");
+        let dns: Vec<String> = self.dns.iter().cloned().chain(fails).collect();
+        if !dns.is_empty() {
+            let _ = writeln!(out, "dns = {}", list(dns.iter().map(|record| basic(record))));
         }
         let given = |value: &Option<String>| value.as_ref().map_or_else(|| "false".to_owned(), |text| basic(text));
         let tables = self.tables.iter().map(|(table, entries)| {

@@ -42,6 +42,8 @@ pub struct Made {
     pub at: u64,
     /// The session, as a number of its own.
     pub session: u64,
+    /// Which MAIL of the session it belongs to, from 1.
+    pub transaction: u32,
     /// The configuration.
     pub site: Arc<Site>,
     /// The service.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// How every file begins.
-pub const HEADER: &[u8] = b"postern decisions 1\n";
+pub const HEADER: &[u8] = b"postern decisions 2\n";
 /// Longer frames aren't written, and not believed when read.
 pub const FRAME_LIMIT: usize = 1 << 20;
 

@@ -4,7 +4,8 @@
 use super::{Code, Made};
 use crate::daemon::site::Site;
 use policy::{
-    Answer, DnsRecord, DnsStatus, Outcome, PeerStatus, PolicyService, Protocol, Question, RecordType, TraceStep,
+    Answer, Certificate, DnsRecord, DnsStatus, Outcome, PeerStatus, PolicyService, Protocol, Question, RecordType,
+    TraceStep,
 };
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -27,6 +28,8 @@ pub struct Record<T> {
     pub at: u64,
     /// The session, as a number of its own.
     pub session: u64,
+    /// Which MAIL of the session it belongs to, from 1.
+    pub transaction: u32,
     /// The service in master.cf.
     pub service: T,
     /// The command word.
@@ -47,7 +50,7 @@ pub struct Record<T> {
     pub esmtp: bool,
     /// Envelope sender.
     pub sender: Option<String>,
-    /// Envelope recipient.
+    /// Envelope recipient; ETRN's domain.
     pub recipient: Option<String>,
     /// Recipients accepted so far.
     pub recipients: u32,
@@ -59,6 +62,8 @@ pub struct Record<T> {
     pub login: Option<(T, String)>,
     /// TLS: protocol and cipher.
     pub tls: Option<(T, T)>,
+    /// The certificate that it has shown.
+    pub certificate: Option<Box<StoredCertificate>>,
     /// SMTPUTF8.
     pub smtputf8: bool,
     /// Improper pipelining was seen.
@@ -67,7 +72,8 @@ pub struct Record<T> {
     pub reply: Option<String>,
     /// What ran.
     pub steps: Vec<Step<T>>,
-    /// What was found, or could not be. A table's key that isn't here was not in the table.
+    /// What was found, or could not be. A key that isn't here was not in the table, unless that is one that waits for
+    /// somebody: of those, what they don't have is here, too.
     pub asked: Vec<Ask<T>>,
 }
 
@@ -91,12 +97,45 @@ pub struct Step<T> {
 /// A question with its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ask<T> {
-    /// A table, a key, and the value or why there is none.
-    Table(T, String, Result<String, String>),
+    /// A table, a key, and the value, nothing, or why nothing can be said.
+    Table(T, String, Result<Option<String>, String>),
     /// A record type, a name, a status and what came.
     Dns(u8, String, StoredAnswer),
     /// A policy service and its action, or why there is none.
     Policy(T, Result<String, String>),
+}
+
+/// A client's certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredCertificate {
+    /// Common names of subject and issuer.
+    pub names: (String, String),
+    /// Fingerprints of the certificate and of its key.
+    pub fingerprints: (String, String),
+    /// It can be believed.
+    pub is_trusted: bool,
+}
+
+impl From<&Certificate> for StoredCertificate {
+    fn from(shown: &Certificate) -> Self {
+        Self {
+            names: (shown.subject_cn.clone(), shown.issuer_cn.clone()),
+            fingerprints: (shown.fingerprint.clone(), shown.public_key_fingerprint.clone()),
+            is_trusted: shown.is_trusted,
+        }
+    }
+}
+
+impl From<&StoredCertificate> for Certificate {
+    fn from(kept: &StoredCertificate) -> Self {
+        Self {
+            subject_cn: kept.names.0.clone(),
+            issuer_cn: kept.names.1.clone(),
+            fingerprint: kept.fingerprints.0.clone(),
+            public_key_fingerprint: kept.fingerprints.1.clone(),
+            is_trusted: kept.is_trusted,
+        }
+    }
 }
 
 /// What came from DNS.
@@ -232,7 +271,12 @@ impl Record<Unbound> {
     /// A decision as it is kept.
     pub fn of(made: &Made, texts: &mut Dictionary) -> Self {
         let Made { facts, decision, .. } = made;
-        let names = facts.client.name.as_ref();
+        // Where the name wasn't known yet, it was asked for, if anything hinged on it.
+        let answered = made.asked.iter().rev().find_map(|(_, answer)| match answer {
+            Answer::PeerName(names) => Some(names),
+            _ => None,
+        });
+        let names = answered.or(facts.client.name.as_ref());
         let suffix = made.code.suffix();
         let bare = |reply: &String| reply.strip_suffix(&suffix).unwrap_or(reply).to_owned();
         let reply = decision.rejection.as_ref().map(|rejection| bare(&rejection.reply));
@@ -246,6 +290,7 @@ impl Record<Unbound> {
             code: made.code,
             at: made.at,
             session: made.session,
+            transaction: made.transaction,
             service: texts.number(&made.service.name),
             stage: texts.number(made.stage),
             address: facts.client.address,
@@ -256,12 +301,13 @@ impl Record<Unbound> {
             helo: facts.helo.clone(),
             esmtp: facts.protocol == Protocol::Esmtp,
             sender: facts.sender.clone(),
-            recipient: facts.recipient.clone(),
+            recipient: facts.recipient.clone().or_else(|| facts.etrn_domain.clone()),
             recipients: u32::try_from(facts.recipient_count).unwrap_or(u32::MAX),
             size: facts.size,
             queue_id: facts.queue_id.clone(),
             login: facts.sasl.as_ref().map(|login| (texts.number(&login.method), login.username.clone())),
             tls: facts.tls.as_ref().map(|tls| (texts.number(&tls.protocol), texts.number(&tls.cipher))),
+            certificate: facts.tls.as_ref().and_then(|tls| Some(Box::new(tls.certificate.as_ref()?.into()))),
             smtputf8: facts.smtputf8,
             pipelining: facts.improper_pipelining,
             reply,
@@ -290,6 +336,7 @@ impl Record<Unbound> {
             code: self.code,
             at: self.at,
             session: self.session,
+            transaction: self.transaction,
             service: text(self.service),
             stage: text(self.stage),
             address: self.address,
@@ -306,6 +353,7 @@ impl Record<Unbound> {
             queue_id: self.queue_id,
             login: self.login.map(|(method, name)| (text(method), name)),
             tls: self.tls.map(|(protocol, cipher)| (text(protocol), text(cipher))),
+            certificate: self.certificate,
             smtputf8: self.smtputf8,
             pipelining: self.pipelining,
             reply: self.reply,
@@ -345,8 +393,8 @@ fn asked(made: &Made, texts: &mut Dictionary) -> Vec<Ask<Unbound>> {
         let ask = match (question, answer) {
             (Question::Table { table, key }, Answer::Table(found)) => {
                 let found = match found {
-                    Ok(Some(value)) => Ok(value.to_string()),
-                    Ok(None) => continue,
+                    Ok(None) if !made.site.tables.get(table.0).is_some_and(|table| table.waits()) => continue,
+                    Ok(value) => Ok(value.as_ref().map(ToString::to_string)),
                     Err(reason) => Err(reason.to_string()),
                 };
                 let spec = made.site.tables.spec(table.0).map_or("?", |spec| spec);

@@ -12,7 +12,7 @@ impl Record<Bound> {
         match &*self.stage {
             "RCPT" => format!("RCPT TO:<{}>", of(&self.recipient)),
             "MAIL" => format!("MAIL FROM:<{}>", of(&self.sender)),
-            "VRFY" => format!("VRFY {}", of(&self.recipient)),
+            "VRFY" | "ETRN" => format!("{} {}", self.stage, of(&self.recipient)),
             "HELO" | "EHLO" => format!("{} {}", self.stage, of(&self.helo)),
             stage => stage.to_owned(),
         }
@@ -82,16 +82,17 @@ impl Record<Bound> {
 }
 
 fn told(ask: &Ask<Bound>) -> Asked {
-    let of = |found: &Result<String, String>| match found {
-        Ok(value) => format!("\"{value}\""),
+    let of = |found: &Result<Option<String>, String>| match found {
+        Ok(Some(value)) => format!("\"{value}\""),
+        Ok(None) => "not found".to_owned(),
         Err(reason) => format!("failed: {reason}"),
     };
     match ask {
         Ask::Table(table, key, found) => Asked {
             question: format!("{table} \"{key}\""),
             answer: of(found),
-            found: true,
-            place: entry_place(table, key).filter(|_| found.is_ok()),
+            found: *found != Ok(None),
+            place: found.as_ref().ok().and_then(|found| found.as_ref()).and_then(|_| entry_place(table, key)),
         },
         Ask::Dns(rtype, name, answer) => {
             let word = super::stored::TYPES.get(usize::from(*rtype)).map_or("?", |rtype| rtype.word());

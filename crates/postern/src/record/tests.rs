@@ -10,6 +10,7 @@ fn record(number: u64, texts: &mut Dictionary) -> Record<Unbound> {
         code: Code::next(1_790_000_000 + number),
         at: 1_790_000_000_000 + number,
         session: number,
+        transaction: 1,
         service: 0,
         stage: 1,
         address: Some([192, 0, 2, 10].into()),
@@ -26,6 +27,7 @@ fn record(number: u64, texts: &mut Dictionary) -> Record<Unbound> {
         queue_id: None,
         login: None,
         tls: None,
+        certificate: None,
         smtputf8: false,
         pipelining: false,
         reply: Some("554 5.7.1 <info@example.com>: Recipient address rejected: Access denied".into()),
@@ -35,7 +37,7 @@ fn record(number: u64, texts: &mut Dictionary) -> Record<Unbound> {
         asked: vec![
             Ask::Dns(0, "10.2.0.192.zen.dnsbl.example".into(), StoredAnswer::Missing(false)),
             Ask::Dns(0, "10.2.0.192.bl.dnsbl.example".into(), StoredAnswer::Missing(false)),
-            Ask::Table(40, "info@example.com".into(), Ok("REJECT".into())),
+            Ask::Table(40, "info@example.com".into(), Ok(Some("REJECT".into()))),
         ],
     }
 }

@@ -4,8 +4,11 @@
 //! A question that was not asked then is a gap: it is answered by a quiet world and named in the report.
 
 mod changes;
+mod course;
 mod logs;
 mod shadow;
+#[cfg(test)]
+mod tests;
 mod world;
 
 pub use changes::Changes;
@@ -14,12 +17,15 @@ pub use shadow::{Shadow, report_path};
 
 use crate::daemon::site::{Service, Site};
 use crate::record::{Bound, Record};
+use course::Course;
 use policy::{
-    Ask, Client, Evaluation, Facts, Ledger, Outcome, PeerName, PolicyState, Protocol, Sasl, Suspend, Tls, TraceStep,
+    Ask, Certificate, Client, Evaluation, Facts, Ledger, Outcome, PeerName, PolicyState, Protocol, Sasl, Suspend, Tls,
+    TraceStep,
 };
 use smtp::server::Moment;
 use std::collections::HashMap;
 use std::sync::Arc;
+use tables::TableSet;
 use world::Recorded;
 
 /// So many sessions' states are remembered; then all are forgotten.
@@ -41,8 +47,8 @@ pub struct Replayer {
     site: Arc<Site>,
     services: HashMap<Arc<str>, Arc<Service>>,
     first: Arc<Service>,
-    /// What earlier decisions of a session left behind.
-    states: HashMap<u64, PolicyState>,
+    /// How far each session has come.
+    courses: HashMap<u64, Course>,
 }
 
 impl Replayer {
@@ -50,7 +56,7 @@ impl Replayer {
     pub fn new(site: Arc<Site>) -> Option<Self> {
         let services = site.services.iter().map(|service| (Arc::clone(&service.name), Arc::clone(service))).collect();
         let first = site.services.first().cloned()?;
-        Some(Self { site, services, first, states: HashMap::new() })
+        Some(Self { site, services, first, courses: HashMap::new() })
     }
 
     /// The configuration.
@@ -63,24 +69,42 @@ impl Replayer {
         let service = self.services.get(&record.service).unwrap_or(&self.first);
         let (moment, stage) = moment(&record.stage);
         let facts = facts(record);
-        if self.states.len() > SESSIONS {
-            self.states.clear();
+        if self.courses.len() > SESSIONS {
+            self.courses.clear();
         }
-        // Most sessions leave nothing behind.
-        let mut fresh = PolicyState::new();
-        let carries = !service.plan.delays_reject() || matches!(moment, Moment::Data | Moment::EndOfData);
-        let state = if carries { self.states.entry(record.session).or_default() } else { &mut fresh };
-        let mut world = Recorded::new(record, &facts, &self.site.tables);
-        let mut ledger = Ledger::default();
-        let mut evaluation = Evaluation::start(moment, stage);
-        let mut ask = Ask { ledger: &mut ledger, world: &mut world };
-        let decision = match evaluation.run(&service.plan, &facts, state, &mut ask) {
-            Ok(decision) => decision,
-            Err(Suspend) => return Verdict { reply: None, by: None, gaps: vec!["a question without end".to_owned()] },
-        };
-        let by = decision.rejection.as_ref().and_then(|_| deciding(&decision.trace.steps));
-        Verdict { reply: decision.rejection.map(|rejection| rejection.reply), by, gaps: world.gaps }
+        let course = self.courses.entry(record.session).or_default();
+        let tables = &self.site.tables;
+        for (moment, stage, facts) in course.missing(record, moment, &facts) {
+            let verdict = evaluate(service, tables, record, &facts, (moment, stage), &mut course.state);
+            if verdict.reply.is_some() {
+                course.refuse(moment, verdict);
+            }
+        }
+        match course.refusal() {
+            Some(refusal) => refusal.clone(),
+            None => evaluate(service, tables, record, &facts, (moment, stage), &mut course.state),
+        }
     }
+}
+
+/// One decision with the answers of a record.
+fn evaluate(
+    service: &Service,
+    tables: &TableSet,
+    record: &Record<Bound>,
+    facts: &Facts,
+    (moment, stage): (Moment, &'static str),
+    state: &mut PolicyState,
+) -> Verdict {
+    let mut world = Recorded::new(record, facts, tables);
+    let mut ledger = Ledger::default();
+    let mut ask = Ask { ledger: &mut ledger, world: &mut world };
+    let decision = match Evaluation::start(moment, stage).run(&service.plan, facts, state, &mut ask) {
+        Ok(decision) => decision,
+        Err(Suspend) => return Verdict { reply: None, by: None, gaps: vec!["a question without end".to_owned()] },
+    };
+    let by = decision.rejection.as_ref().and_then(|_| deciding(&decision.trace.steps));
+    Verdict { reply: decision.rejection.map(|rejection| rejection.reply), by, gaps: world.gaps }
 }
 
 fn deciding(steps: &[TraceStep]) -> Option<String> {
@@ -97,6 +121,7 @@ fn deciding(steps: &[TraceStep]) -> Option<String> {
 fn moment(stage: &str) -> (Moment, &'static str) {
     match stage {
         "CONNECT" => (Moment::Connect, "CONNECT"),
+        "XCLIENT" => (Moment::Connect, "XCLIENT"),
         "HELO" => (Moment::Helo, "HELO"),
         "EHLO" => (Moment::Helo, "EHLO"),
         "MAIL" => (Moment::Mail, "MAIL"),
@@ -127,8 +152,10 @@ fn facts(record: &Record<Bound>) -> Facts {
         protocol: protocol.to_string(),
         cipher: cipher.to_string(),
         bits: 256,
-        ..Tls::default()
+        sni: String::new(),
+        certificate: record.certificate.as_deref().map(Certificate::from),
     };
+    let etrn = &*record.stage == "ETRN";
     Facts {
         client: Client { address: record.address, port: record.port, name: Some(names) },
         server_address: None,
@@ -136,12 +163,12 @@ fn facts(record: &Record<Bound>) -> Facts {
         helo: record.helo.clone(),
         protocol: if record.esmtp { Protocol::Esmtp } else { Protocol::Smtp },
         sender: record.sender.clone(),
-        recipient: record.recipient.clone(),
+        recipient: record.recipient.clone().filter(|_| !etrn),
         argument: None,
         recipient_count: record.recipients as usize,
         // such decisions are not recorded
         over_recipient_limit: false,
-        etrn_domain: None,
+        etrn_domain: record.recipient.clone().filter(|_| etrn),
         size: record.size,
         queue_id: record.queue_id.clone(),
         instance: String::new(),

@@ -46,7 +46,7 @@ impl<'a> Recorded<'a> {
                 && known == key
             {
                 return Answer::Table(match found {
-                    Ok(value) => Ok(Some(value.as_str().into())),
+                    Ok(value) => Ok(value.as_deref().map(Into::into)),
                     Err(reason) => Err(reason.as_str().into()),
                 });
             }
