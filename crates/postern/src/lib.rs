@@ -1,6 +1,7 @@
 //! The program: sockets, tasks, clocks, DNS, privileges, logs and the command line around the pure crates.
 
 mod answer;
+pub mod anvil;
 pub mod cli;
 pub mod clock;
 pub mod daemon;

@@ -6,6 +6,7 @@ mod content;
 mod databases;
 mod durability;
 mod hostile;
+mod limits;
 mod next_hop;
 mod operation;
 mod privileges;

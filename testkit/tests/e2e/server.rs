@@ -33,6 +33,7 @@ queue_run_delay = 1s
 minimal_backoff_time = 1s
 maximal_backoff_time = 2s
 maillog_file_prefixes = /
+smtpd_client_connection_count_limit = 0
 ";
 
 /// The server of a check.

@@ -2,6 +2,7 @@
 
 mod delivery;
 mod host;
+mod limits;
 pub mod listen;
 pub mod privileges;
 mod reading;

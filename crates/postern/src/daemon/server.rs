@@ -3,6 +3,7 @@
 use super::listen;
 use super::privileges::{self, Owner};
 use super::site::{self, Site, Source};
+use crate::anvil::Anvil;
 use crate::clock;
 use crate::deliver::{self, DeliverHandle};
 use crate::dns::{Hosts, Learnt, Resolver, ResolverConfig};
@@ -233,6 +234,7 @@ struct Server {
     spool: Spool,
     ids: Arc<QueueIdSource>,
     learnt: Arc<Learnt>,
+    anvil: Arc<Anvil>,
     recorder: Option<(Recorder, JoinHandle<()>)>,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
@@ -261,7 +263,9 @@ impl Server {
         let watchers = shadow.into_iter().map(|shadow| Box::new(shadow) as Box<dyn record::Watcher>).collect();
         let recorder = Recorder::start(record::Settings::of(&site.load()), watchers, log.clone())
             .context("starting the decision record")?;
-        let mut server = Self { source, site, log, deliver, spool, ids, learnt, recorder, stop, threads: Vec::new() };
+        let anvil = Arc::new(Anvil::new(rate_time_unit(&site.load())));
+        let mut server =
+            Self { source, site, log, deliver, spool, ids, learnt, anvil, recorder, stop, threads: Vec::new() };
         for (number, mine) in listeners.into_iter().enumerate() {
             server.start_worker(number, mine, stopping.clone())?;
         }
@@ -273,6 +277,7 @@ impl Server {
         let (site, log, spool) = (Arc::clone(&self.site), self.log.clone(), self.spool.clone());
         let (ids, deliver, learnt) = (Arc::clone(&self.ids), self.deliver.clone(), Arc::clone(&self.learnt));
         let recorder = self.recorder.as_ref().map(|(recorder, _)| recorder.clone());
+        let anvil = Arc::clone(&self.anvil);
         let runtime = event_loop()?;
         let thread = std::thread::Builder::new().name(format!("smtpd-{number}")).spawn(move || {
             runtime.block_on(async move {
@@ -285,6 +290,7 @@ impl Server {
                     ids,
                     deliver,
                     nothing_ahead: RecentlyKnown::default(),
+                    anvil,
                     recorder,
                     stopping: stopping.clone(),
                 });
@@ -295,6 +301,9 @@ impl Server {
                     })
                     .collect();
                 tokio::spawn(watch_memory(Arc::downgrade(&worker)));
+                if number == 0 {
+                    tokio::spawn(tell_statistics(Arc::downgrade(&worker)));
+                }
                 for accepting in loops {
                     // An accept loop that panicked has stopped accepting, too.
                     let _ = accepting.await;
@@ -337,6 +346,7 @@ impl Server {
             recorder.stop();
             let _ = thread.join();
         }
+        log_statistics(&self.anvil, &self.site.load(), &self.log);
         self.deliver.drain(DRAIN);
         if let Err(error) = self.spool.sync() {
             self.log.warning(TAG, &format!("spool: {error}"));
@@ -373,6 +383,7 @@ impl Server {
             self.log.warning(TAG, &format!("mail log not reopened: {error:#}"));
         }
         let _ = new.table_log.set(self.log.clone());
+        self.anvil.set_unit(rate_time_unit(&new));
         self.site.store(Arc::new(new));
         super::delivery::reload(&self.deliver, &self.site);
         self.log.line(TAG, "reload complete");
@@ -435,6 +446,32 @@ async fn watch_memory(worker: std::sync::Weak<Worker>) {
         if tide.is_out(sessions) {
             memory::give_back();
         }
+    }
+}
+
+/// `anvil_rate_time_unit`, milliseconds.
+fn rate_time_unit(site: &Site) -> u64 {
+    u64::try_from(site.parameters.time("anvil_rate_time_unit").as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The statistics lines of anvil(8), every `anvil_status_update_time`.
+async fn tell_statistics(worker: std::sync::Weak<Worker>) {
+    let mut last = Instant::now();
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let Some(worker) = worker.upgrade() else { return };
+        let site = worker.site.load();
+        if last.elapsed() >= site.parameters.time("anvil_status_update_time") {
+            last = Instant::now();
+            log_statistics(&worker.anvil, &site, &worker.log);
+        }
+    }
+}
+
+fn log_statistics(anvil: &Anvil, site: &Site, log: &Log) {
+    let tag = format!("{}/anvil", site.parameters.get("syslog_name"));
+    for line in anvil.statistics() {
+        log.line(&tag, &line);
     }
 }
 

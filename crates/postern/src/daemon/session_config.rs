@@ -1,11 +1,12 @@
 //! The parameters of the SMTP session, typed.
 
+use super::limits::ClientLimits;
 use crate::tls::{Level, smtpd_level};
 use config::{Parameters, list};
-use smtp::server::{ErrorClasses, ForbidBareNewline, ForbiddenCommands, SessionConfig};
+use smtp::server::{ErrorClasses, ForbidBareNewline, ForbiddenCommands, Rate, SessionConfig};
 
 /// The settings of one service's sessions.
-pub fn session_config(p: &Parameters, tls_available: bool) -> SessionConfig {
+pub fn session_config(p: &Parameters, limits: &ClientLimits, tls_available: bool) -> SessionConfig {
     let level = smtpd_level(p);
     let seconds = |name: &str| p.time(name).as_secs();
     let number = |name: &str| u32::try_from(p.int(name)).unwrap_or(0);
@@ -62,9 +63,14 @@ pub fn session_config(p: &Parameters, tls_available: bool) -> SessionConfig {
             .iter()
             .any(|name| set(name)),
         smtpd_proxy_filter: false,
-        count_messages: false,
-        count_recipients: false,
-        count_auths: false,
+        // As in Postfix: where anything is limited, connections are counted too.
+        count_connections: limits.any(),
+        count_messages: limits.of_client(Rate::Message).is_some(),
+        count_recipients: limits.of_client(Rate::Recipient).is_some(),
+        count_new_tls_sessions: limits.of_client(Rate::NewTlsSession).is_some(),
+        count_auths: limits.of_client(Rate::Auth).is_some(),
+        count_login_messages: limits.of_login(Rate::Message).is_some(),
+        count_login_recipients: limits.of_login(Rate::Recipient).is_some(),
         broken_sasl_auth_clients: p.bool("broken_sasl_auth_clients"),
         smtpd_sasl_response_limit: size("smtpd_sasl_response_limit"),
         default_verp_delimiters: p.get("default_verp_delimiters"),

@@ -1,5 +1,6 @@
 //! A whole configuration, read, checked and compiled: what serves, or every reason why it can't.
 
+use super::limits::ClientLimits;
 use super::listen::Interfaces;
 pub use super::reading::{Reading, Source, load, parameters, read};
 use super::session_config::session_config;
@@ -80,6 +81,8 @@ pub struct Service {
     pub tls: Option<TlsServer>,
     /// `smtpd_tls_received_header`.
     pub tls_received_header: bool,
+    /// How much one client, or one login, may do.
+    pub limits: ClientLimits,
     /// `smtpd_hide_client_session`.
     pub hide_client_session: bool,
     /// `myhostname`.
@@ -290,7 +293,8 @@ fn compile_service(name: &str, p: Parameters, registry: &mut TableRegistry, prob
     let cleanup = Arc::new(CleanupConfig::compile(&settings, registry));
     let sasl = support::sasl_settings(&p, registry, problems);
     let tls = tls::server(&p, registry, problems);
-    let session = Arc::new(session_config(&p, tls.is_some()));
+    let limits = ClientLimits::compile(&p, registry, problems);
+    let session = Arc::new(session_config(&p, &limits, tls.is_some()));
     let overrides = p.get("receive_override_options");
     let has_override = |word: &str| overrides.split([',', ' ', '\t', '\n']).any(|w| w == word);
     let syslog_name = p.get("syslog_name");
@@ -317,6 +321,7 @@ fn compile_service(name: &str, p: Parameters, registry: &mut TableRegistry, prob
         sasl,
         tls,
         tls_received_header: p.bool("smtpd_tls_received_header"),
+        limits,
         hide_client_session: p.bool("smtpd_hide_client_session"),
         my_hostname: p.get("myhostname"),
         mail_name: p.get("mail_name"),

@@ -6,6 +6,7 @@ use super::proxy_protocol::{self, Header};
 use super::stream::Stream;
 use super::transaction::Transaction;
 use crate::answer::Answerer;
+use crate::anvil;
 use crate::clock::now_ms;
 use crate::daemon::site::{Service, Site};
 use crate::record::Made;
@@ -60,6 +61,10 @@ pub struct Conversation {
     pub(super) mails: u32,
     pub(super) ahead: Vec<(Question, JoinHandle<Answer>)>,
     pub(super) transaction: Transaction,
+    /// Not counted: `smtpd_client_event_limit_exceptions`, or one who may use XCLIENT.
+    pub(super) is_limit_exempt: bool,
+    /// Counts as a connection of this client as long as it is here.
+    pub(super) connection: Option<anvil::Connection>,
 }
 
 /// Why the loop ends before the session says so.
@@ -120,6 +125,8 @@ impl Conversation {
             mails: 0,
             ahead: Vec::new(),
             transaction: Transaction::default(),
+            is_limit_exempt: false,
+            connection: None,
         }
     }
 
@@ -236,8 +243,10 @@ impl Conversation {
                 let handshake = self.start_tls().await;
                 self.session.tls_started(now_ms(), handshake);
             }
-            // Rates come with the parties at the gate; the configuration asks for no counting until then.
-            Event::Count(_) => self.session.counted(false),
+            Event::Count(rate) => {
+                let counted = self.count(rate);
+                self.session.counted(counted);
+            }
             Event::MatchForbidden(word) => {
                 let found = self.matches_forbidden(&word).await;
                 self.session.forbidden(found);

@@ -6,6 +6,7 @@ mod conversation;
 mod decide;
 pub mod facts;
 mod footer;
+mod limits;
 mod listener;
 mod notice;
 pub mod proxy_protocol;
@@ -20,6 +21,7 @@ mod warned;
 pub use listener::accept_loop;
 pub use recent::RecentlyKnown;
 
+use crate::anvil::Anvil;
 use crate::daemon::site::Site;
 use crate::deliver::DeliverHandle;
 use crate::dns::Resolver;
@@ -46,6 +48,8 @@ pub struct Worker {
     pub deliver: DeliverHandle,
     /// For whom nothing was left to ask ahead a moment ago.
     pub nothing_ahead: RecentlyKnown,
+    /// Who counts what clients do, in all loops together.
+    pub anvil: Arc<Anvil>,
     /// Who keeps decisions, if anybody does.
     pub recorder: Option<Recorder>,
     /// Turns true when the server is to stop.

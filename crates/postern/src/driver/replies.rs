@@ -50,16 +50,18 @@ impl Conversation {
         ]
         .iter()
         .any(|list| list.needs_name())
+            || (site.limits.any() && site.limits.exceptions.needs_name())
         {
             self.client.settle().await;
         }
         let xclient = self.client_matches(|s| &s.authorisation.xclient).await;
+        self.is_limit_exempt = xclient || (site.limits.any() && self.client_matches(|s| &s.limits.exceptions).await);
         Authorised {
             xclient,
             xforward: self.client_matches(|s| &s.authorisation.xforward).await,
             verp: self.client_matches(|s| &s.authorisation.verp).await,
             bare_newline_exempt: self.client_matches(|s| &s.authorisation.bare_newline).await,
-            event_limit_exempt: xclient,
+            event_limit_exempt: self.is_limit_exempt,
             discard_ehlo_keywords: self.discarded_keywords().await,
         }
     }

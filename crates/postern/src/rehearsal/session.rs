@@ -8,8 +8,8 @@ use policy::{
     Question, Sasl, Suspend, TableId, Tls, World,
 };
 use smtp::server::{
-    Authorised, Decide, EhloKeywords, Event, Flush, Handshake, MessageEnd, Moment, ServerSession, SessionConfig,
-    Verdict,
+    Authorised, Counted, Decide, EhloKeywords, Event, Flush, Handshake, MessageEnd, Moment, ServerSession,
+    SessionConfig, Verdict,
 };
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -219,7 +219,7 @@ impl<W: World> Rehearsal<W> {
                 self.forget_transaction();
             }
             Event::Abort => self.forget_transaction(),
-            Event::Count(_) => self.session.counted(false),
+            Event::Count(_) => self.session.counted(Counted::Within),
             Event::MatchForbidden(word) => {
                 let found = self.first_value(&maps.forbidden_commands, &word);
                 self.session.forbidden(matches!(found, Ok(Some(_))));

@@ -2,7 +2,7 @@
 
 use super::config::Authorised;
 use super::content::Failure;
-use super::event::{Event, Flush, MessageEnd, Moment, Verdict};
+use super::event::{Counted, Event, Flush, MessageEnd, Moment, Verdict};
 use super::session::{Chunk, Phase, Refusal, ServerSession, Waiting};
 use super::statistics::Verb;
 use super::transaction::Bdat;
@@ -220,11 +220,18 @@ impl ServerSession {
         }
     }
 
-    /// The answer to [`Event::Count`]: is the client over its limit?
-    pub fn counted(&mut self, over_limit: bool) {
-        if matches!(self.waiting, Waiting::Counted) {
-            self.waiting = Waiting::Nobody;
-            self.over_limit = Some(over_limit);
+    /// The answer to [`Event::Count`].
+    pub fn counted(&mut self, counted: Counted) {
+        match self.waiting {
+            Waiting::Counted => {
+                self.waiting = Waiting::Nobody;
+                self.over_limit = Some(counted);
+            }
+            Waiting::ConnectionCounted => {
+                self.waiting = Waiting::Nobody;
+                self.connection_counted(counted);
+            }
+            _ => {}
         }
     }
 

@@ -3,7 +3,7 @@
 //! What clients send here is secret: it reaches the driver, and nothing else.
 
 use super::config::{EhloKeywords, ForbidBareNewline};
-use super::event::{Event, Rate};
+use super::event::{Counted, Event, Rate};
 use super::line::{Printable, Words};
 use super::session::{Phase, ServerSession, Waiting};
 use memchr::memchr;
@@ -151,8 +151,8 @@ impl ServerSession {
         };
         match self.count(Rate::Auth) {
             None => return,
-            Some(true) => return self.over_rate("many AUTH commands"),
-            Some(false) => {}
+            Some(Counted::Within) => {}
+            Some(over) => return self.over_rate("many AUTH commands", over),
         }
         let mechanism = super::transaction::printable(mechanism.text.to_owned());
         let is_offered = self

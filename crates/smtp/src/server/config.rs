@@ -277,10 +277,18 @@ pub struct SessionConfig {
     /// Is there a `smtpd_proxy_filter`? Then each [`super::Event::Recipient`] wants `recipient_answered`, and the
     /// MAIL and RCPT lines are kept.
     pub smtpd_proxy_filter: bool,
+    /// Is any `smtpd_client_…_limit` set? Then [`super::Event::Count`] asks at each connection.
+    pub count_connections: bool,
     /// Is `smtpd_client_message_rate_limit` set? Then [`super::Event::Count`] asks at MAIL.
     pub count_messages: bool,
     /// Is `smtpd_client_recipient_rate_limit` set? Then [`super::Event::Count`] asks at RCPT and VRFY.
     pub count_recipients: bool,
+    /// Is `smtpd_client_new_tls_session_rate_limit` set? Then [`super::Event::Count`] asks at STARTTLS.
+    pub count_new_tls_sessions: bool,
+    /// Is `postern_sasl_client_message_rate_limit` set? Then [`super::Event::Count`] asks at MAIL of those logged in.
+    pub count_login_messages: bool,
+    /// Is `postern_sasl_client_recipient_rate_limit` set? Likewise at RCPT.
+    pub count_login_recipients: bool,
     /// Is `smtpd_client_auth_rate_limit` set? Then [`super::Event::Count`] asks at AUTH.
     pub count_auths: bool,
     /// Also announce `AUTH=`, for old clients.
@@ -337,6 +345,10 @@ impl Default for SessionConfig {
             smtpd_command_filter: false,
             finish_replies: false,
             smtpd_proxy_filter: false,
+            count_connections: false,
+            count_new_tls_sessions: false,
+            count_login_messages: false,
+            count_login_recipients: false,
             count_messages: false,
             count_recipients: false,
             count_auths: false,

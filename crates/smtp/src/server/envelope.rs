@@ -1,26 +1,30 @@
 //! MAIL, RCPT and VRFY.
 
 use super::config::EhloKeywords;
-use super::event::{Event, Moment, Rate};
+use super::event::{Counted, Event, Moment, Rate};
 use super::identity::without_unicode;
 use super::line::{Printable, Word, Words};
 use super::session::{ServerSession, Waiting};
 use super::transaction::{Bdat, OptionError, Recipient};
+use super::transcript::ErrorClass;
 use crate::address::{PathRules, SyntaxError, parse_path};
 use std::sync::Arc;
 
 const UNICODE_ADDRESS: &str = "553 5.6.7 Must declare SMTPUTF8 to send unicode address";
 
 impl ServerSession {
-    /// Count MAIL, RCPT, VRFY or AUTH; `None` when the driver has to be asked first, else whether it is over the limit.
-    pub(super) fn count(&mut self, rate: Rate) -> Option<bool> {
-        let wanted = match rate {
-            Rate::Message => self.config.count_messages,
-            Rate::Recipient => self.config.count_recipients,
-            Rate::Auth => self.config.count_auths,
+    /// Count MAIL, RCPT, VRFY, STARTTLS or AUTH; `None` when the driver has to be asked first.
+    pub(super) fn count(&mut self, rate: Rate) -> Option<Counted> {
+        let (of_client, of_login) = match rate {
+            Rate::Connection => (self.config.count_connections, false),
+            Rate::Message => (self.config.count_messages, self.config.count_login_messages),
+            Rate::Recipient => (self.config.count_recipients, self.config.count_login_recipients),
+            Rate::NewTlsSession => (self.config.count_new_tls_sessions, false),
+            Rate::Auth => (self.config.count_auths, false),
         };
-        if !wanted || self.authorised.event_limit_exempt {
-            return Some(false);
+        let of_client = of_client && !self.authorised.event_limit_exempt;
+        if !(of_client || of_login && self.login.is_some()) {
+            return Some(Counted::Within);
         }
         let answer = self.over_limit.take();
         if answer.is_none() {
@@ -30,12 +34,16 @@ impl ServerSession {
         answer
     }
 
-    /// `too much mail from ADDR`: the address as log lines have it.
-    pub(super) fn over_rate(&mut self, what: &str) {
-        match self.client_address() {
-            Some(address) => self.fail_with(format_args!("450 4.7.1 Error: too {what} from {address}")),
-            None => self.fail_with(format_args!("450 4.7.1 Error: too {what} from unknown")),
-        }
+    /// `too much mail from …`: the address as log lines have it, or the login.
+    pub(super) fn over_rate(&mut self, what: &str, counted: Counted) {
+        let login = self.login.as_ref().filter(|_| counted == Counted::LoginOver).map(|login| login.username.clone());
+        let whose = match (login, self.client_address()) {
+            (Some(login), _) => super::transaction::printable(login),
+            (None, Some(address)) => address.to_string(),
+            (None, None) => "unknown".to_owned(),
+        };
+        self.blame(ErrorClass::Policy);
+        self.fail_with(format_args!("450 4.7.1 Error: too {what} from {whose}"));
     }
 
     /// The address of a MAIL, RCPT or VRFY argument, with the log's word about bad ones.
@@ -90,13 +98,13 @@ impl ServerSession {
         let (Some(_), Some(path)) = (from, words.next()) else {
             return self.fail("501 5.5.4 Syntax: MAIL FROM:<address>");
         };
-        if path.unclosed {
-            return self.fail("501 5.1.7 Bad sender address syntax");
-        }
         match self.count(Rate::Message) {
             None => return,
-            Some(true) => return self.over_rate("much mail"),
-            Some(false) => {}
+            Some(Counted::Within) => {}
+            Some(over) => return self.over_rate("much mail", over),
+        }
+        if path.unclosed {
+            return self.fail("501 5.1.7 Bad sender address syntax");
         }
         let discarded = self.authorised.discard_ehlo_keywords.contains(EhloKeywords::SMTPUTF8);
         let smtputf8 = !discarded && words.any(|word| word.text.eq_ignore_ascii_case("SMTPUTF8"));
@@ -176,13 +184,13 @@ impl ServerSession {
         let (Some(_), Some(path)) = (to, words.next()) else {
             return self.fail("501 5.5.4 Syntax: RCPT TO:<address>");
         };
-        if path.unclosed {
-            return self.fail("501 5.1.3 Bad recipient address syntax");
-        }
         match self.count(Rate::Recipient) {
             None => return,
-            Some(true) => return self.over_rate("many recipients"),
-            Some(false) => {}
+            Some(Counted::Within) => {}
+            Some(over) => return self.over_rate("many recipients", over),
+        }
+        if path.unclosed {
+            return self.fail("501 5.1.3 Bad recipient address syntax");
         }
         let rules = PathRules {
             strict_rfc821_envelopes: self.config.strict_rfc821_envelopes,
@@ -257,8 +265,8 @@ impl ServerSession {
         }
         match self.count(Rate::Recipient) {
             None => return,
-            Some(true) => return self.over_rate("many recipients"),
-            Some(false) => {}
+            Some(Counted::Within) => {}
+            Some(over) => return self.over_rate("many recipients", over),
         }
         let Ok(address) = self.path(&text, PathRules { smtputf8, ..PathRules::default() }) else {
             return self.fail("501 5.1.3 Bad recipient address syntax");

@@ -68,12 +68,28 @@ pub enum MessageEnd {
 /// Something whose rate is limited per client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rate {
+    /// A connection, or the client that XCLIENT names (`smtpd_client_connection_count_limit` and `…_rate_limit`).
+    Connection,
     /// A MAIL command (`smtpd_client_message_rate_limit`).
     Message,
     /// A RCPT or VRFY command (`smtpd_client_recipient_rate_limit`).
     Recipient,
+    /// A new TLS session (`smtpd_client_new_tls_session_rate_limit`).
+    NewTlsSession,
     /// An AUTH command (`smtpd_client_auth_rate_limit`).
     Auth,
+}
+
+/// What counting came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Counted {
+    /// Nobody is over a limit.
+    #[default]
+    Within,
+    /// The client is over its limit.
+    ClientOver,
+    /// The login is over its own limit, wherever its clients are.
+    LoginOver,
 }
 
 /// How an ETRN request went with the flush service.
@@ -132,8 +148,8 @@ pub enum Event {
     /// Send what is to be sent, then do the TLS handshake; answer with `tls_started`. What comes after it is to be
     /// received decrypted.
     StartTls,
-    /// A MAIL, RCPT, VRFY or AUTH command is to be counted; answer with `counted(over the limit?)`. Only where the
-    /// configuration asks for it and the client is not exempt.
+    /// A connection, or a MAIL, RCPT, VRFY or AUTH command is to be counted; answer with `counted`. Only where the
+    /// configuration asks for it, and the client is not exempt or has logged in.
     Count(Rate),
     /// Is this unknown command word in the tables of `smtpd_forbidden_commands`? Answer with `forbidden`.
     MatchForbidden(String),

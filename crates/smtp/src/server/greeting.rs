@@ -2,7 +2,7 @@
 
 use super::auth::{Login, without_secrets};
 use super::config::EhloKeywords;
-use super::event::{Event, Moment};
+use super::event::{Counted, Event, Moment, Rate};
 use super::identity::{AttributeError, Forwarded, Handover, neutered, without_unicode};
 use super::line::{Printable, Words, escaped};
 use super::session::{Phase, ServerSession, Waiting};
@@ -29,7 +29,26 @@ impl ServerSession {
         if early {
             self.reply_text(NOT_SYNCHRONISED);
             self.closing = true;
-        } else if self.config.smtpd_delay_reject {
+        } else if self.config.count_connections && !self.authorised.event_limit_exempt {
+            self.waiting = Waiting::ConnectionCounted;
+            self.events.push_back(Event::Count(Rate::Connection));
+        } else {
+            self.welcome();
+        }
+    }
+
+    /// One connection more, or one too many.
+    pub(super) fn connection_counted(&mut self, counted: Counted) {
+        if counted == Counted::Within {
+            return self.welcome();
+        }
+        let address = self.client_address().map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+        let reply = format!("421 4.7.0 {} Error: too many connections from {address}", self.config.myhostname);
+        self.refuse(&reply);
+    }
+
+    fn welcome(&mut self) {
+        if self.config.smtpd_delay_reject {
             self.banner();
         } else {
             self.decide(Moment::Connect);

@@ -32,7 +32,7 @@ mod transcript;
 
 pub use auth::{AuthAnswer, AuthOffer, AuthStep, Login, without_secrets};
 pub use config::{Authorised, EhloKeywords, ForbidBareNewline, ForbiddenCommands, SessionConfig};
-pub use event::{ClientIdentity, Decide, Event, Flush, MessageEnd, Moment, Rate, Verdict};
+pub use event::{ClientIdentity, Counted, Decide, Event, Flush, MessageEnd, Moment, Rate, Verdict};
 pub use identity::Forwarded;
 pub use session::ServerSession;
 pub use tls::Handshake;

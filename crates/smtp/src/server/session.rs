@@ -3,7 +3,7 @@
 use super::auth::{AuthOffer, Exchange, Login};
 use super::config::{Authorised, SessionConfig};
 use super::content::Content;
-use super::event::{Decide, Event, Moment};
+use super::event::{Counted, Decide, Event, Moment};
 use super::identity::Forwarded;
 use super::input::{IDLE_BUFFER, Input};
 use super::statistics::{Statistics, Verb};
@@ -76,6 +76,7 @@ pub(super) enum Waiting {
     Finished {
         late: bool,
     },
+    ConnectionCounted,
     Counted,
     Authenticated,
     Handshake,
@@ -139,7 +140,7 @@ pub struct ServerSession {
     /// The line at hand went through the filter, or was counted as tried.
     pub(super) line_filtered: bool,
     pub(super) line_tried: bool,
-    pub(super) over_limit: Option<bool>,
+    pub(super) over_limit: Option<Counted>,
     pub(super) forbidden: Option<bool>,
     pub(super) queue_space_low: bool,
     pub(super) bare_lf: bool,

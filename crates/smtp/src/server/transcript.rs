@@ -167,6 +167,10 @@ fn class_of(reply: &str) -> Option<ErrorClass> {
         // Wrong passwords are no reason to write to anybody.
         [b'2' | b'3', ..] | [b'5', b'3', b'5', ..] => None,
         _ if reply.starts_with("421 4.4.2") || reply.starts_with("421 4.3.2") => None,
+        // As in Postfix: nothing was said yet that would be worth a letter.
+        _ if reply.starts_with("421") && reply.contains("4.7.0") && reply.contains(" Error: too many connections") => {
+            None
+        }
         _ if reply.starts_with("452 4.3.1") || reply.contains("queue file write error") => Some(ErrorClass::Resource),
         _ if reply.starts_with("552 5.3.4 Error") || reply.starts_with("554 5.4.0") => Some(ErrorClass::Bounce),
         _ if reply.starts_with("552 5.3.4") => Some(ErrorClass::Policy),
@@ -198,6 +202,8 @@ mod tests {
             ("421 4.3.0 mail.example.com Server local data error", Some(ErrorClass::Data)),
             ("535 5.7.8 Error: authentication failed: x", None),
             ("421 4.4.2 mail.example.com Error: timeout exceeded", None),
+            ("421 4.7.0 mail.example.com Error: too many connections from 192.0.2.1", None),
+            ("421 4.7.0 mail.example.com Error: too many errors", Some(ErrorClass::Protocol)),
             ("250 2.0.0 Ok", None),
         ] {
             assert_eq!(class_of(reply), class, "{reply}");

@@ -312,3 +312,57 @@ fn credentials_are_in_no_transcript() {
         assert!(!transcript.contains(secret), "{transcript}");
     }
 }
+
+#[test]
+fn connections_that_are_too_many() {
+    let counting = || SessionConfig { count_connections: true, ..config() };
+    play(
+        counting(),
+        "S: 220 mail.example.com ESMTP Postfix
+         C: QUIT
+         S: 221 2.0.0 Bye
+         S: <closed>
+         D: quit=1 commands=1",
+    );
+    let many = "S: 421 4.7.0 mail.example.com Error: too many connections from 192.0.2.99
+         S: <closed>
+         D: commands=0/0";
+    Dialog::new(counting(), "192.0.2.99", Authorised::default()).play(many);
+    let early = SessionConfig { smtpd_delay_reject: false, ..counting() };
+    Dialog::new(early, "192.0.2.99", Authorised::default()).play(many);
+    let exempt = Authorised { event_limit_exempt: true, ..Authorised::default() };
+    Dialog::new(counting(), "192.0.2.99", exempt).play("S: 220 mail.example.com ESMTP Postfix");
+}
+
+#[test]
+fn logins_have_limits_of_their_own() {
+    let counting = SessionConfig { count_login_messages: true, count_login_recipients: true, ..patient() };
+    // Exceptions are for clients.
+    let exempt = Authorised { event_limit_exempt: true, ..Authorised::default() };
+    let mut dialog = Dialog::new(counting, "192.0.2.10", exempt);
+    dialog.session.set_auth_offer(Some(AuthOffer { mechanisms: "PLAIN".into(), is_announced: true }));
+    dialog.play(
+        "S: 220 mail.example.com ESMTP Postfix
+         C: HELO busy
+         S: 250 mail.example.com
+         C: MAIL FROM:<a@example.org>
+         S: 250 2.1.0 Ok
+         C: RCPT TO:<u@example.com>
+         S: 250 2.1.5 Ok
+         C: RSET
+         S: 250 2.0.0 Ok
+         C: AUTH PLAIN Z29vZA==
+         S: 235 2.7.0 Authentication successful
+         C: MAIL FROM:<a@example.org>
+         S: 450 4.7.1 Error: too much mail from user
+         C: HELO calm
+         S: 250 mail.example.com
+         C: MAIL FROM:<a@example.org>
+         S: 250 2.1.0 Ok
+         C: RCPT TO:<u@example.com>
+         S: 250 2.1.5 Ok
+         C: HELO busy
+         S: 250 mail.example.com
+         D: helo=3 auth=1 mail=2/3 rcpt=2 rset=1 commands=9/10",
+    );
+}

@@ -197,9 +197,19 @@ impl Dialog {
                 self.session.tls_started(self.now, self.handshake);
             }
             Event::Count(rate) => {
-                let over = self.session.stage() == "VRFY"
-                    || (rate != Rate::Recipient && self.session.helo_name() == Some("many"));
-                self.session.counted(over);
+                let client = match rate {
+                    Rate::Connection => self.session.client_address() == Some("192.0.2.99".parse().unwrap()),
+                    _ => {
+                        self.session.stage() == "VRFY"
+                            || (rate != Rate::Recipient && self.session.helo_name() == Some("many"))
+                    }
+                };
+                let login = self.session.login().is_some() && self.session.helo_name() == Some("busy");
+                self.session.counted(match (client, login) {
+                    (true, _) => Counted::ClientOver,
+                    (_, true) => Counted::LoginOver,
+                    _ => Counted::Within,
+                });
             }
             Event::MatchForbidden(word) => self.session.forbidden(word.starts_with("FORBID")),
             Event::Flush => self.session.flushed(match self.session.etrn_domain() {
