@@ -20,6 +20,8 @@ pub const PACKAGES: &[(&str, &str, &str)] = &[
     ("memcached", "memcached", "memcache tables"),
     ("redis-server", "redis-server", "redis tables"),
     ("sqlite3", "sqlite3", "sqlite tables"),
+    ("postgrey", "postgrey", "greylisting, end to end"),
+    ("postfix-policyd-spf-python", "policyd-spf", "SPF by a policy service, end to end"),
     ("swaks", "swaks", "end-to-end check of sending with swaks"),
     ("curl", "curl", "end-to-end check of sending with curl"),
     ("python3", "python3", "end-to-end check of sending with smtplib"),

@@ -37,7 +37,7 @@ pub use facts::{Certificate, Client, Facts, PeerName, PeerStatus, Protocol, Sasl
 pub use lint::{NoTexts, TableEntry, TableTexts};
 pub use match_list::{ListKind, MatchList, Matched};
 pub use plan::Plan;
-pub use policy_service::{PolicyService, ServiceEndpoint};
+pub use policy_service::{BreakerLimits, PolicyService, ServiceEndpoint};
 pub use program::{ProgramItem, ProgramKind, ProgramList};
 pub use question::{
     Answer, Ask, DnsAnswer, DnsRecord, DnsStatus, Ledger, Question, RecordType, Suspend, TableId, World,

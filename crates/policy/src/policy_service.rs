@@ -11,6 +11,9 @@ use std::time::Duration;
 /// The action when a service fails, and the last resort when that action fails too.
 pub(crate) const DEFAULT_ACTION: &str = "451 4.3.5 Server configuration problem";
 
+/// The parameter of the circuit breaker.
+const BREAKER: &str = "postern_policy_service_breaker";
+
 /// Where a policy service listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ServiceEndpoint {
@@ -48,9 +51,39 @@ pub struct PolicyService {
     pub retry_delay: Duration,
     /// `smtpd_policy_service_try_limit`: how often to try, 0 for ever.
     pub try_limit: u32,
+    /// `postern_policy_service_breaker`: when to leave it alone; `None`: never.
+    pub breaker: Option<BreakerLimits>,
+}
+
+/// When a service that fails is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BreakerLimits {
+    /// After so many failures in a row.
+    pub failures: u32,
+    /// The longest time between two probes.
+    pub pause: Duration,
+}
+
+impl BreakerLimits {
+    /// `N, TIME`; nothing for never.
+    fn parse(text: &str) -> Result<Option<Self>, String> {
+        let words: Vec<&str> = text.split([',', ' ', '\t', '\n']).filter(|word| !word.is_empty()).collect();
+        let [failures, pause] = words[..] else {
+            return if words.is_empty() { Ok(None) } else { Err(format!("need two values instead of \"{text}\"")) };
+        };
+        let failures = failures.parse().ok().filter(|number| *number > 0);
+        let failures = failures.ok_or_else(|| format!("bad number of failures in \"{text}\""))?;
+        let pause = config::value::parse_time(pause, 's').filter(|pause| !pause.is_zero());
+        let pause = pause.ok_or_else(|| format!("bad time in \"{text}\""))?;
+        Ok(Some(Self { failures, pause }))
+    }
 }
 
 impl PolicyService {
+    /// Why there is no action when the service was not even asked. It is part of the explanation, but no warning: the
+    /// log had one when the service was given up.
+    pub const PASSED_OVER: &str = "not asked, as it failed too often";
+
     /// The endpoint without its type: the name in `problem talking to server NAME`.
     pub fn server(&self) -> &str {
         self.name.split_once(':').map_or(&*self.name, |(_, endpoint)| endpoint)
@@ -82,7 +115,16 @@ impl PolicyServices {
             request_limit: 0,
             retry_delay: Duration::from_secs(1),
             try_limit: 2,
+            breaker: None,
         };
+        match BreakerLimits::parse(&settings.get(BREAKER)) {
+            Ok(breaker) => defaults.breaker = breaker,
+            Err(why) => {
+                let help = "write the number of failures and the longest pause between probes: 10, 30s; or nothing";
+                let problem = Diagnostic::error("bad-value", format!("{BREAKER}: {why}"));
+                problems.push(problem.at(settings.origin(BREAKER)).help(help));
+            }
+        }
         for name in ["timeout", "max_idle", "max_ttl", "request_limit", "retry_delay", "try_limit"] {
             let value = text(name);
             if value.trim().is_empty() {

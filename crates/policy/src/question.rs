@@ -195,7 +195,8 @@ pub enum Answer {
     PeerName(PeerName),
     /// The wait is over.
     Done,
-    /// The value of a policy service's `action` attribute; or why there is none, a line for each warning.
+    /// The value of a policy service's `action` attribute; or why there is none, a line for each warning (but
+    /// [`PolicyService::PASSED_OVER`] is none).
     PolicyService(Result<Arc<str>, Arc<str>>),
 }
 

@@ -1,6 +1,7 @@
 //! Who answers the questions of a decision: tables from memory, DNS from the cache or the network, sleeps from the clock.
 
 use crate::dns::Resolver;
+use crate::maillog::Log;
 use crate::{lookup, policy_service};
 use policy::{Answer, PeerName, Question, World};
 use std::sync::Arc;
@@ -16,6 +17,8 @@ pub struct Answerer {
     pub resolver: Arc<Resolver>,
     /// `smtpd_peername_lookup = no`: nobody has a name.
     pub peername_lookup: bool,
+    /// Where to log what isn't part of a decision, and under which name.
+    pub log: Option<(Log, Arc<str>)>,
 }
 
 impl World for Answerer {
@@ -46,7 +49,11 @@ impl Answerer {
                 Answer::Done
             }
             Question::PolicyService { service, request, .. } => {
-                Answer::PolicyService(policy_service::ask(service, request, &self.resolver).await)
+                let asked = policy_service::ask(service, request, &self.resolver).await;
+                if let Some((log, tag)) = &self.log {
+                    asked.notices.iter().for_each(|line| log.line(tag, line));
+                }
+                Answer::PolicyService(asked.action)
             }
             Question::Table { table, key } => {
                 let found = lookup::find(&self.tables, table.0, key).await;

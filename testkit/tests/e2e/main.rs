@@ -9,6 +9,7 @@ mod hostile;
 mod limits;
 mod next_hop;
 mod operation;
+mod policy;
 mod privileges;
 mod record;
 mod senders;

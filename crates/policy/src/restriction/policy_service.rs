@@ -31,8 +31,8 @@ fn check(context: &mut Context<'_, '_>, arg: &Arg) -> Result<Step, Suspend> {
     let (value, is_default) = match answer {
         Ok(value) => (value, false),
         Err(why) => {
-            for line in why.lines() {
-                context.warning(line);
+            if *why != *PolicyService::PASSED_OVER {
+                why.lines().for_each(|line| context.warning(line));
             }
             // A default action that asks a failing service itself must not begin again.
             let value = if context.in_default_action { DEFAULT_ACTION.into() } else { service.default_action.clone() };

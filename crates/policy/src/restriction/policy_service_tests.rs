@@ -230,3 +230,32 @@ fn faulty_arguments_are_named() {
         assert!(problems[0].is_error());
     }
 }
+
+#[test]
+fn a_service_that_was_passed_over_is_no_news() {
+    let script = Script::default().policy("unix:a", Err(crate::PolicyService::PASSED_OVER));
+    let decision = bench("check_policy_service { unix:a, { default_action = 450 4.7.9 later } }", script).rcpt();
+    assert_eq!(reply(&decision), "450 4.7.9 <u@example.com>: Recipient address rejected: later");
+    assert_eq!(log(&decision), ["reject: 450 4.7.9 <u@example.com>: Recipient address rejected: later"]);
+}
+
+#[test]
+fn the_breaker_has_limits() {
+    let list = ("smtpd_recipient_restrictions", "check_policy_service unix:a");
+    let breaker = |value: &str| {
+        let bench = Bench::new(&[("postern_policy_service_breaker", value), list], Script::default());
+        let limits = bench.plan.policy_services()[0].breaker.map(|it| (it.failures, it.pause.as_secs()));
+        (limits, bench.problems.first().map(|problem| problem.message.clone()))
+    };
+    assert_eq!(breaker("10, 30s"), (Some((10, 30)), None));
+    assert_eq!(breaker("3 2m"), (Some((3, 120)), None));
+    assert_eq!(breaker(" "), (None, None));
+    for (value, why) in [
+        ("10", "need two values instead of \"10\""),
+        ("0, 5", "bad number of failures in \"0, 5\""),
+        ("5, 0", "bad time in \"5, 0\""),
+        ("5, soon", "bad time in \"5, soon\""),
+    ] {
+        assert_eq!(breaker(value), (None, Some(format!("postern_policy_service_breaker: {why}"))));
+    }
+}

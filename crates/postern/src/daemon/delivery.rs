@@ -106,6 +106,7 @@ impl Router for SiteRouter {
                 tables: Arc::clone(&site.tables),
                 resolver: Arc::clone(&self.resolver),
                 peername_lookup: false,
+                log: None,
             };
             let mut ledger = Ledger::default();
             loop {

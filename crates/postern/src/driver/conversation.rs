@@ -89,6 +89,7 @@ impl Conversation {
             tables: Arc::clone(&site.tables),
             resolver: Arc::clone(&worker.resolver),
             peername_lookup: service.peername_lookup,
+            log: Some((worker.log.clone(), Arc::clone(&service.tag))),
         };
         let ledger = if worker.recorder.is_some() { Ledger::with_journal() } else { Ledger::default() };
         let address = peer.ip().to_canonical();

@@ -29,7 +29,8 @@ impl Live {
             server::resolver(site, &Arc::new(Learnt::default()))
         };
         let tables = Arc::clone(&site.tables);
-        Ok(Self { runtime, answerer: Answerer { tables, resolver, peername_lookup: service.peername_lookup } })
+        let answerer = Answerer { tables, resolver, peername_lookup: service.peername_lookup, log: None };
+        Ok(Self { runtime, answerer })
     }
 }
 

@@ -27,11 +27,13 @@ pub struct Failure {
     pub is_notable: bool,
     /// The connection was closed before a byte of the answer came.
     pub is_disconnect: bool,
+    /// It took as long as it could.
+    pub is_timeout: bool,
 }
 
 impl Failure {
     fn application(warning: Option<String>) -> Self {
-        Self { warning, why: APPLICATION_ERROR.into(), is_notable: false, is_disconnect: false }
+        Self { warning, why: APPLICATION_ERROR.into(), is_notable: false, is_disconnect: false, is_timeout: false }
     }
 
     fn io(error: &io::Error) -> Self {
@@ -41,12 +43,14 @@ impl Failure {
         };
         let usual = [io::ErrorKind::BrokenPipe, io::ErrorKind::NotFound, io::ErrorKind::ConnectionReset];
         let is_disconnect = matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
-        Self { warning: None, why, is_notable: !usual.contains(&error.kind()), is_disconnect }
+        let is_timeout = error.kind() == io::ErrorKind::TimedOut;
+        Self { warning: None, why, is_notable: !usual.contains(&error.kind()), is_disconnect, is_timeout }
     }
 
     /// The service took too long.
     pub fn timed_out() -> Self {
-        Self { warning: None, why: "Connection timed out".into(), is_notable: true, is_disconnect: false }
+        let why = "Connection timed out".into();
+        Self { warning: None, why, is_notable: true, is_disconnect: false, is_timeout: true }
     }
 
     fn connecting(self, service: &PolicyService) -> Self {
@@ -187,7 +191,8 @@ pub async fn connect(endpoint: &ServiceEndpoint, resolver: &Arc<Resolver>) -> Re
         }
         ServiceEndpoint::Inet { host, port } => (host, port),
     };
-    let unknown = || Failure { why: format!("host/service {host}/{port} not found"), ..Failure::timed_out() };
+    let why = || format!("host/service {host}/{port} not found");
+    let unknown = || Failure { why: why(), is_timeout: false, ..Failure::timed_out() };
     let number = listen::port(port).map_err(|_| unknown())?;
     let mut failure = unknown();
     for address in addresses(host, resolver).await {

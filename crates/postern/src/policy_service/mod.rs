@@ -1,8 +1,9 @@
-//! The client of policy services (SMTPD_POLICY_README): kept connections, tries, time limits.
+//! The client of policy services (SMTPD_POLICY_README): kept connections, tries, time limits, a circuit breaker.
 //!
 //! What is asked, and what an answer means, is decided in `policy`; here a request goes out and an action comes back,
 //! or the warnings that Postfix would log.
 
+mod breaker;
 mod connection;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,7 @@ mod tests;
 pub use connection::{Stream, connect};
 
 use crate::dns::Resolver;
+use breaker::{Admission, Breaker};
 use connection::{Connection, Failure};
 use policy::PolicyService;
 use std::cell::RefCell;
@@ -32,34 +34,114 @@ thread_local! {
     static POOLS: RefCell<HashMap<Arc<PolicyService>, Arc<Pool>>> = RefCell::default();
 }
 
-/// Ask a service: its action, or why there is none, one line for each warning.
-pub async fn ask(service: &Arc<PolicyService>, request: &str, resolver: &Arc<Resolver>) -> Result<Arc<str>, Arc<str>> {
+/// What came of asking a service.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Its action, or why there is none, one line for each warning.
+    pub action: Result<Arc<str>, Arc<str>>,
+    /// Lines for the log that are no part of the decision.
+    pub notices: Vec<String>,
+}
+
+/// Ask a service.
+pub async fn ask(service: &Arc<PolicyService>, request: &str, resolver: &Arc<Resolver>) -> Asked {
     let pool = pool(service);
-    let mut warnings = String::new();
-    let mut tries = 0_u32;
+    let mut tries = Tries::new(&pool);
+    let mut admission = tries.admit();
     loop {
-        tries = tries.saturating_add(1);
-        let failure = match pool.ask(request, resolver).await {
-            Ok(action) => return Ok(action),
-            Err(failure) => failure,
+        let probe = match admission {
+            Admission::Pass => return tries.passed_over(),
+            Admission::Probe(probe) => Some(probe),
+            Admission::Ask => None,
         };
-        let last = service.try_limit > 0 && tries >= service.try_limit;
-        let mut warn = |text: &str| {
-            if warnings.len() + text.len() <= WARNING_LIMIT {
-                warnings.push_str(text);
-                warnings.push('\n');
+        let is_probe = probe.is_some();
+        let is_slow = match pool.ask(request, resolver, is_probe).await {
+            Ok(Some(action)) => return tries.answered(action),
+            Ok(None) => return tries.passed_over(),
+            Err(failure) => {
+                if let Some(asked) = tries.failed(&failure, is_probe) {
+                    return asked;
+                }
+                failure.is_timeout
             }
         };
-        if let Some(text) = &failure.warning {
-            warn(text);
-        }
-        if last || failure.is_notable {
-            warn(&format!("problem talking to server {}: {}", service.server(), failure.why));
-        }
-        if last {
-            return Err(warnings.trim_end().into());
-        }
         sleep(service.retry_delay.max(SHORTEST_PAUSE)).await;
+        // Another try costs next to nothing, unless it means another long wait.
+        admission = if is_slow { tries.admit() } else { Admission::Ask };
+    }
+}
+
+/// The tries of one request.
+struct Tries<'a> {
+    service: &'a PolicyService,
+    breaker: Option<&'a Breaker>,
+    count: u32,
+    warnings: String,
+    notices: Vec<String>,
+}
+
+impl<'a> Tries<'a> {
+    fn new(pool: &'a Pool) -> Self {
+        let breaker = pool.breaker.as_deref();
+        Self { service: &pool.service, breaker, count: 0, warnings: String::new(), notices: Vec::new() }
+    }
+
+    fn admit(&self) -> Admission<'a> {
+        self.breaker.map_or(Admission::Ask, |breaker| breaker.admit(Instant::now()))
+    }
+
+    fn warn(&mut self, text: &str) {
+        if self.warnings.len() + text.len() <= WARNING_LIMIT {
+            self.warnings.push_str(text);
+            self.warnings.push('\n');
+        }
+    }
+
+    /// A try failed; what there is to say if it was the last one.
+    fn failed(&mut self, failure: &Failure, is_probe: bool) -> Option<Asked> {
+        self.count = self.count.saturating_add(1);
+        let is_last = is_probe || (self.service.try_limit > 0 && self.count >= self.service.try_limit);
+        if let Some(text) = &failure.warning {
+            self.warn(text);
+        }
+        if is_last || failure.is_notable {
+            self.warn(&format!("problem talking to server {}: {}", self.service.server(), failure.why));
+        }
+        if let Some(breaker) = self.breaker {
+            if is_probe {
+                breaker.probe_failed(Instant::now());
+            } else if (is_last || failure.is_timeout)
+                && let Some(failures) = breaker.failed(Instant::now())
+            {
+                let PolicyService { name, default_action, .. } = self.service;
+                self.notices.push(format!(
+                    "warning: policy service {name}: {failures} failures in a row: until it answers again its default \
+                     action counts: {default_action}"
+                ));
+            }
+        }
+        is_last
+            .then(|| Asked { action: Err(self.warnings.trim_end().into()), notices: std::mem::take(&mut self.notices) })
+    }
+
+    fn answered(mut self, action: Arc<str>) -> Asked {
+        self.note_warnings();
+        if let Some(outage) = self.breaker.and_then(|breaker| breaker.succeeded(Instant::now())) {
+            let (name, seconds) = (&self.service.name, outage.as_secs());
+            self.notices.push(format!("policy service {name}: answers again, after {seconds} s"));
+        }
+        Asked { action: Ok(action), notices: self.notices }
+    }
+
+    fn passed_over(mut self) -> Asked {
+        self.note_warnings();
+        Asked { action: Err(PolicyService::PASSED_OVER.into()), notices: self.notices }
+    }
+
+    /// Warnings about tries are logged even if they didn't matter in the end.
+    fn note_warnings(&mut self) {
+        let lines = self.warnings.lines().map(|line| format!("warning: {line}"));
+        self.notices.extend(lines);
     }
 }
 
@@ -79,6 +161,7 @@ fn pool(service: &Arc<PolicyService>) -> Arc<Pool> {
 /// The connections of one event loop to one service.
 struct Pool {
     service: Arc<PolicyService>,
+    breaker: Option<Arc<Breaker>>,
     in_use: Semaphore,
     idle: Mutex<Idle>,
 }
@@ -92,17 +175,29 @@ struct Idle {
 
 impl Pool {
     fn new(service: Arc<PolicyService>) -> Self {
-        Self { service, in_use: Semaphore::new(CONNECTION_LIMIT), idle: Mutex::default() }
+        let breaker = breaker::of(&service);
+        Self { service, breaker, in_use: Semaphore::new(CONNECTION_LIMIT), idle: Mutex::default() }
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One try.
-    async fn ask(self: &Arc<Self>, request: &str, resolver: &Arc<Resolver>) -> Result<Arc<str>, Failure> {
-        let permit = timeout(self.service.timeout, self.in_use.acquire()).await;
-        let Ok(Ok(_permit)) = permit else { return Err(Failure::timed_out()) };
+    /// One try; nothing if the service was given up while this one waited for its turn. A probe doesn't wait.
+    async fn ask(
+        self: &Arc<Self>,
+        request: &str,
+        resolver: &Arc<Resolver>,
+        is_probe: bool,
+    ) -> Result<Option<Arc<str>>, Failure> {
+        let mut permit = self.in_use.try_acquire().ok();
+        if permit.is_none() && !is_probe {
+            let waited = timeout(self.service.timeout, self.in_use.acquire()).await;
+            if self.breaker.as_ref().is_some_and(|breaker| breaker.is_open()) {
+                return Ok(None);
+            }
+            permit = Some(waited.ok().and_then(Result::ok).ok_or_else(Failure::timed_out)?);
+        }
         while let Some(mut kept) = self.take() {
             match kept.exchange(&self.service, request).await {
                 // The service closed it while the request was on its way: that says nothing about the service.
@@ -110,14 +205,15 @@ impl Pool {
                 Err(failure) => return Err(failure),
                 Ok(action) => {
                     self.keep(kept);
-                    return Ok(action);
+                    return Ok(Some(action));
                 }
             }
         }
         let mut fresh = Connection::open(&self.service, resolver).await?;
         let action = fresh.exchange(&self.service, request).await?;
         self.keep(fresh);
-        Ok(action)
+        drop(permit);
+        Ok(Some(action))
     }
 
     /// A kept connection that can still be used.

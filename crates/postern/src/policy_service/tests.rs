@@ -1,6 +1,6 @@
-use super::ask;
+use super::Asked;
 use crate::dns::{Hosts, Resolver, ResolverConfig};
-use policy::{PolicyService, ServiceEndpoint};
+use policy::{BreakerLimits, PolicyService, ServiceEndpoint};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,7 +34,12 @@ fn service(endpoint: ServiceEndpoint, name: &str) -> PolicyService {
         request_limit: 0,
         retry_delay: Duration::ZERO,
         try_limit: 2,
+        breaker: None,
     }
+}
+
+async fn ask(service: &Arc<PolicyService>, request: &str, resolver: &Arc<Resolver>) -> Result<Arc<str>, Arc<str>> {
+    super::ask(service, request, resolver).await.action
 }
 
 fn at(address: SocketAddr) -> PolicyService {
@@ -205,5 +210,76 @@ fn nobody_there() {
         let (connect, problem) =
             ("connect to policy: Connection refused", "problem talking to server policy: Connection refused");
         assert_eq!(&*why, format!("{connect}\n{problem}\n{connect}\n{problem}"));
+    });
+}
+
+#[test]
+fn a_try_that_failed_is_logged_even_if_the_next_one_helps() {
+    block_on(async {
+        let (service, _seen) = scripted(&[&["foo=bar\n\n"], &["action=OK\n\n"]]).await;
+        let asked = super::ask(&Arc::new(service), REQUEST, &resolver()).await;
+        let notices = vec!["warning: missing attribute action in input from policy".to_owned()];
+        assert_eq!(asked, Asked { action: Ok("OK".into()), notices });
+    });
+}
+
+#[test]
+fn a_service_that_keeps_failing_is_left_alone() {
+    block_on(async {
+        let (mut service, mut seen) = scripted(&[&[""], &[""], &[""], &[""], &[""]]).await;
+        service.breaker = Some(BreakerLimits { failures: 2, pause: Duration::from_secs(60) });
+        let (service, resolver) = (Arc::new(service), resolver());
+        let ask = async || super::ask(&service, REQUEST, &resolver).await;
+        let problem: Arc<str> = "problem talking to server policy: Application error".into();
+        assert_eq!(ask().await, Asked { action: Err(problem.clone()), notices: vec![] });
+        let opened = "warning: policy service inet:policy: 2 failures in a row: until it answers again its default \
+                      action counts: DUNNO";
+        assert_eq!(ask().await, Asked { action: Err(problem), notices: vec![opened.into()] });
+        assert_eq!(ask().await, Asked { action: Err(PolicyService::PASSED_OVER.into()), notices: vec![] });
+        assert_eq!(told(&mut seen), [0, 1, 2, 3]);
+    });
+}
+
+#[test]
+fn a_service_that_answers_a_probe_is_asked_again() {
+    block_on(async {
+        let script: Script = &[&[""], &[""], &["action=OK\n\n", "action=DUNNO\n\n"]];
+        let (mut service, mut seen) = scripted(script).await;
+        service.try_limit = 1;
+        service.breaker = Some(BreakerLimits { failures: 1, pause: Duration::from_millis(1) });
+        let (service, resolver) = (Arc::new(service), resolver());
+        let ask = async || super::ask(&service, REQUEST, &resolver).await;
+        assert_eq!(ask().await.notices.len(), 1);
+        let mut asked = ask().await;
+        while asked.action.is_err() {
+            assert_eq!(asked.notices, [""; 0]);
+            tokio::task::yield_now().await;
+            asked = ask().await;
+        }
+        let closed = "policy service inet:policy: answers again, after 0 s";
+        assert_eq!(asked, Asked { action: Ok("OK".into()), notices: vec![closed.into()] });
+        assert_eq!(ask().await, Asked { action: Ok("DUNNO".into()), notices: vec![] });
+        // Each probe was one try.
+        assert_eq!(told(&mut seen), [0, 1, 2, 2]);
+    });
+}
+
+#[test]
+fn those_who_wait_for_a_silent_service_go_when_it_is_given_up() {
+    block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut service = at(listener.local_addr().unwrap());
+        service.timeout = Duration::from_millis(200);
+        service.breaker = Some(BreakerLimits { failures: 3, pause: Duration::from_secs(60) });
+        let (service, resolver) = (Arc::new(service), resolver());
+        // More than there are connections; nobody is tried twice.
+        let everybody = (0..150).map(|_| super::ask(&service, REQUEST, &resolver));
+        let asked = futures_util::future::join_all(everybody).await;
+        assert!(asked.iter().all(|it| it.action == Err(PolicyService::PASSED_OVER.into())), "{asked:?}");
+        let notices: Vec<&String> = asked.iter().flat_map(|it| &it.notices).collect();
+        let count = |text: &str| notices.iter().filter(|line| line.contains(text)).count();
+        assert_eq!(count("3 failures in a row"), 1);
+        let slow = count("warning: problem talking to server policy: Connection timed out");
+        assert!((super::CONNECTION_LIMIT..=150).contains(&slow), "{slow}");
     });
 }
