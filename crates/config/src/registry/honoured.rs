@@ -166,7 +166,7 @@ const RULES: &[(&str, Honour)] = &[
     ("broken_sasl_auth_clients", Acts),
     ("*sasl_*", NotYet("SASL")),
     ("smtpd_client_auth_rate_limit", Acts),
-    ("smtpd_client_new_tls_session_rate_limit", NotYet("TLS")),
+    ("smtpd_client_new_tls_session_rate_limit", Acts),
     ("smtp_sender_dependent_authentication", NotYet("SASL")),
     ("postscreen_*", NotYet("postscreen")),
     ("dnsblog_*", NotYet("postscreen")),

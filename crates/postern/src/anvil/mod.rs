@@ -218,6 +218,14 @@ impl Anvil {
         counted
     }
 
+    /// How many there were in this time unit, without counting another one.
+    pub fn rate(&self, ident: &Ident, rate: Rate, now: u64) -> u32 {
+        let unit = self.unit.load(Ordering::Relaxed);
+        let shard = self.shard(ident);
+        let current = shard.remotes.get(ident).filter(|remote| !remote.is_over(now, unit));
+        current.map_or(0, |remote| remote.rates[rate as usize])
+    }
+
     fn with<T>(&self, ident: &Ident, now: u64, act: impl FnOnce(&mut Remote, u64) -> T) -> Option<T> {
         let unit = self.unit.load(Ordering::Relaxed);
         let mut shard = self.shard(ident);

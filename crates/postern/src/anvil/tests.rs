@@ -50,6 +50,8 @@ fn rates_begin_anew_together() {
     ] {
         assert_eq!(anvil.count(ident, rate, now), want, "{ident} {rate:?} at {now}");
     }
+    assert_eq!((anvil.rate(&b, Rate::Message, 61_002), anvil.rate(&b, Rate::Recipient, 61_002)), (2, 0));
+    assert_eq!(anvil.rate(&b, Rate::Message, 91_000), 0, "its minute is over");
     anvil.set_unit(10);
     assert_eq!(anvil.count(&b, Rate::Message, 61_012), 1);
 }

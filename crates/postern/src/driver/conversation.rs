@@ -245,7 +245,7 @@ impl Conversation {
                 self.session.tls_started(now_ms(), handshake);
             }
             Event::Count(rate) => {
-                let counted = self.count(rate);
+                let counted = self.count(rate).await;
                 self.session.counted(counted);
             }
             Event::MatchForbidden(word) => {

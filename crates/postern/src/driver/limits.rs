@@ -8,12 +8,20 @@ use std::sync::Arc;
 
 impl Conversation {
     /// One more of these: is it too much?
-    pub(super) fn count(&mut self, rate: Rate) -> Counted {
+    pub(super) async fn count(&mut self, rate: Rate) -> Counted {
         let service = Arc::clone(&self.service);
         if !self.is_limit_exempt {
             let ident = Ident::client(&service.name, self.client.address, service.limits.prefixes);
             let excess = match rate {
                 Rate::Connection => self.count_connection(&ident),
+                Rate::NewTlsSession if self.has_too_many_tls_sessions() => {
+                    self.client.settle().await;
+                    self.session.set_client_label(self.client.display());
+                    let text = format!("warning: Refusing STARTTLS request from {}", ServerSession::CLIENT);
+                    self.client.line(format!("{text} for service {}", service.name));
+                    return Counted::ClientOver;
+                }
+                Rate::NewTlsSession => None,
                 _ => service.limits.of_client(rate).and_then(|limit| {
                     let count = self.worker.anvil.count(&ident, rate, now_ms());
                     (count > limit).then_some((what(rate), count))
@@ -44,6 +52,31 @@ impl Conversation {
             }
         }
         Counted::Within
+    }
+
+    /// Is no more TLS session allowed to begin?
+    pub(super) fn has_too_many_tls_sessions(&self) -> bool {
+        let Some(limit) = self.service.limits.of_client(Rate::NewTlsSession) else { return false };
+        let ident = Ident::client(&self.service.name, self.client.address, self.service.limits.prefixes);
+        !self.is_limit_exempt && self.worker.anvil.rate(&ident, Rate::NewTlsSession, now_ms()) > limit
+    }
+
+    /// A TLS session that is new, not one resumed, has begun: is it one too many?
+    pub(super) async fn count_tls_session(&mut self) -> bool {
+        let Some(limit) = self.service.limits.of_client(Rate::NewTlsSession).filter(|_| !self.is_limit_exempt) else {
+            return false;
+        };
+        let ident = Ident::client(&self.service.name, self.client.address, self.service.limits.prefixes);
+        let count = self.worker.anvil.count(&ident, Rate::NewTlsSession, now_ms());
+        if count <= limit {
+            return false;
+        }
+        self.client.settle().await;
+        self.session.set_client_label(self.client.display());
+        let (what, name) = (what(Rate::NewTlsSession), &self.service.name);
+        let client = ServerSession::CLIENT;
+        self.client.line(format!("warning: {what} limit exceeded: {count} from {client} for service {name}"));
+        true
     }
 
     fn count_connection(&mut self, ident: &Ident) -> Option<(&'static str, u32)> {

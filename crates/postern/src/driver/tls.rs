@@ -4,9 +4,9 @@ use super::conversation::Conversation;
 use super::stream::Socket;
 use crate::lookup;
 use crate::tls::{Offer, TlsServer};
-use rustls::ServerConnection;
 use rustls::server::{Accepted, Acceptor};
 use rustls::sign::CertifiedKey;
+use rustls::{HandshakeKind, ServerConnection};
 use smtp::server::{Handshake, ServerSession};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -40,6 +40,14 @@ impl Conversation {
             ));
             return Handshake::Unavailable;
         };
+        if self.session.config().smtpd_tls_wrappermode && self.has_too_many_tls_sessions() {
+            self.client.line(format!(
+                "warning: Refusing TLS service request from {} for service {}",
+                ServerSession::CLIENT,
+                service.name
+            ));
+            return Handshake::Unavailable;
+        }
         if server.log_level >= 2 {
             self.client.line(format!("setting up TLS connection from {}", ServerSession::CLIENT));
         }
@@ -176,9 +184,13 @@ impl Conversation {
             }
             self.client.line(session.log_line(ServerSession::CLIENT));
         }
+        let is_new = !matches!(connection.handshake_kind(), Some(HandshakeKind::Resumed));
         self.stream.secure(connection);
         self.tls = Some(Box::new(session));
         self.exchange = None;
+        if is_new && self.count_tls_session().await {
+            return Handshake::TooMany;
+        }
         // What is offered under TLS may be something else.
         self.session.set_auth_offer(None);
         if self.offer_auth().await { handshake } else { Handshake::Unavailable }

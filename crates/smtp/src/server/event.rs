@@ -74,7 +74,8 @@ pub enum Rate {
     Message,
     /// A RCPT or VRFY command (`smtpd_client_recipient_rate_limit`).
     Recipient,
-    /// A new TLS session (`smtpd_client_new_tls_session_rate_limit`).
+    /// STARTTLS (`smtpd_client_new_tls_session_rate_limit`): were there too many new TLS sessions before? They are
+    /// counted when the handshake is over.
     NewTlsSession,
     /// An AUTH command (`smtpd_client_auth_rate_limit`).
     Auth,

@@ -4,11 +4,12 @@
 //! behind STARTTLS is never executed as if it had come under TLS.
 
 use super::config::EhloKeywords;
-use super::event::Event;
+use super::event::{Counted, Event, Rate};
 use super::input::Input;
 use super::line::Words;
 use super::session::{Phase, ServerSession, Waiting};
 use super::statistics::Verb;
+use super::transcript::ErrorClass;
 use std::sync::Arc;
 
 /// How a handshake ended, for [`ServerSession::tls_started`].
@@ -19,6 +20,8 @@ pub enum Handshake {
     /// It is, but the client's certificate is not as `smtpd_tls_req_ccert` wants it: why, for the reply and the log
     /// (`No client certificate presented`). The session ends at the next command.
     Unwanted(&'static str),
+    /// It is, but the client has made too many new TLS sessions lately: a reply says so, and the session ends.
+    TooMany,
     /// There is no connection any more.
     Failed,
     /// There are no usable keys: the connection is dropped. For `smtpd_tls_wrappermode` only; STARTTLS is answered
@@ -51,6 +54,15 @@ impl ServerSession {
         if !self.config.tls_available {
             return self.fail("454 4.7.0 TLS not available due to local problem");
         }
+        match self.count(Rate::NewTlsSession) {
+            None => return,
+            Some(Counted::Within) => {}
+            Some(_) => {
+                self.blame(ErrorClass::Policy);
+                let label = self.client_label();
+                return self.fail_with(format_args!("454 4.7.0 Error: too many new TLS sessions from {label}"));
+            }
+        }
         self.reply_text("220 2.0.0 Ready to start TLS");
         self.phase = Phase::Handshake;
     }
@@ -78,6 +90,13 @@ impl ServerSession {
                 self.closing = true;
             }
             Handshake::Unavailable => self.closing = true,
+            Handshake::TooMany => {
+                self.encrypted = true;
+                self.blame(ErrorClass::Policy);
+                let (host, label) = (&self.config.myhostname, self.client_label());
+                let reply = format!("421 4.7.0 {host} Error: too many new TLS sessions from {label}");
+                self.refuse(&reply);
+            }
             Handshake::Established => self.established(),
             Handshake::Unwanted(why) => {
                 self.log(format!("NOQUEUE: abort: TLS from {}: {why}", Self::CLIENT));

@@ -215,3 +215,34 @@ fn requiretls_goes_with_tls() {
     dialog.send(b"MAIL FROM:<a@example.org> requiretls\r\n");
     assert!(dialog.session.mail_options().requiretls);
 }
+
+#[test]
+fn too_many_new_sessions() {
+    let counting = || SessionConfig { count_new_tls_sessions: true, ..offering() };
+    // Before the handshake, and after it.
+    play(
+        counting(),
+        "S: 220 mail.example.com ESMTP Postfix
+         C: HELO many
+         S: 250 mail.example.com
+         C: STARTTLS
+         S: 454 4.7.0 Error: too many new TLS sessions from unknown[192.0.2.10]
+         C: QUIT
+         S: 221 2.0.0 Bye
+         S: <closed>
+         D: helo=1 starttls=0/1 quit=1 commands=2/3",
+    );
+    play_with(
+        counting(),
+        Handshake::TooMany,
+        "S: 220 mail.example.com ESMTP Postfix
+         C: HELO few
+         S: 250 mail.example.com
+         C: STARTTLS
+         S: 220 2.0.0 Ready to start TLS
+         E: StartTls
+         S: 421 4.7.0 mail.example.com Error: too many new TLS sessions from unknown[192.0.2.10]
+         S: <closed>
+         D: helo=1 starttls=0/1 commands=1/2",
+    );
+}
