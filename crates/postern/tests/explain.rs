@@ -4,13 +4,49 @@ use std::path::Path;
 use std::process::Command;
 
 /// Name of the recording, and the command line behind `postern explain -c tests/explain`.
-const CASES: [(&str, &[&str]); 8] = [
+const CASES: [(&str, &[&str]); 12] = [
     ("policy", &["--policy"]),
     ("relay-denied", &["--dns", "zone", "--client", "192.0.2.10", "-f", "a@b.example", "-t", "v@example.org"]),
     ("dnsbl", &["--dns", "zone", "--client", "192.0.2.66", "-f", "a@b.example", "-t", "u@example.com"]),
     ("table-entry", &["--dns", "zone", "--client", "203.0.113.9", "-f", "a@b.example", "-t", "u@example.com"]),
     ("unknown-user", &["--dns", "zone", "--client", "198.51.100.7", "-f", "", "-t", "nobody@example.com"]),
     ("offline", &["--offline", "--client", "192.0.2.10", "-f", "a@b.example", "-t", "u@example.com"]),
+    (
+        "header",
+        &[
+            "--offline",
+            "--client",
+            "127.0.0.1",
+            "-f",
+            "a@b.example",
+            "-t",
+            "u@example.com",
+            "--header",
+            "Subject: Free money",
+        ],
+    ),
+    (
+        "discarded",
+        &[
+            "--offline",
+            "--client",
+            "127.0.0.1",
+            "-t",
+            "u@example.com",
+            "--header",
+            "X-Loop: mail",
+            "--header",
+            "X-Mailer: y",
+        ],
+    ),
+    (
+        "message",
+        &["--offline", "--client", "127.0.0.1", "-f", "a@b.example", "-t", "list@example.com", "--message", "message"],
+    ),
+    (
+        "body",
+        &["--offline", "--client", "127.0.0.1", "-f", "a@b.example", "-t", "u@example.com", "--message", "program"],
+    ),
     (
         "login",
         &["--offline", "--service", "submission", "--client", "192.0.2.10", "--login", "joe", "-t", "v@example.org"],

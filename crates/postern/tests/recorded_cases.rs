@@ -87,6 +87,7 @@ fn setting(service: &Arc<Service>, zone: &Zone, client: IpAddr, login: Option<&s
         epoch: 1_790_000_000,
         localtime: |_| String::new(),
         keep: true,
+        cleanup: false,
     }
 }
 

@@ -49,6 +49,12 @@ pub struct Arguments {
     /// The message's size in bytes, as in SIZE=
     #[arg(long, value_name = "BYTES")]
     size: Option<u64>,
+    /// A header of the message, as in 'Subject: hello'; may be given again
+    #[arg(long, value_name = "HEADER", conflicts_with = "message")]
+    header: Vec<String>,
+    /// The whole message, from this file
+    #[arg(long, value_name = "FILE")]
+    message: Option<PathBuf>,
     /// Answer DNS questions from this file (a record a line: `name TYPE data`)
     #[arg(long, value_name = "FILE")]
     dns: Option<PathBuf>,
@@ -110,6 +116,11 @@ fn inquiry(arguments: &Arguments) -> Result<Inquiry> {
     inquiry.login = arguments.login.clone().or(inquiry.login);
     inquiry.tls |= arguments.tls;
     inquiry.size = arguments.size;
+    if let Some(path) = &arguments.message {
+        inquiry.message = std::fs::read(path).with_context(|| path.display().to_string())?;
+    } else if !arguments.header.is_empty() {
+        inquiry.message = (arguments.header.join("\n") + "\n\n").into_bytes();
+    }
     if inquiry.address.is_none() {
         bail!("who is the client? Give --client ADDRESS, or a line of the mail log");
     }

@@ -1,6 +1,6 @@
 //! A few words on why a restriction came to what it came to, and what would change a refusal.
 
-use super::{Inquiry, StepStory};
+use super::{CheckStory, Inquiry, StepStory};
 use policy::{Facts, PeerName};
 
 /// Why, where that isn't plain from questions and answers.
@@ -29,6 +29,18 @@ pub fn why(restriction: &str, outcome: &str, facts: &Facts, names: &PeerName) ->
         ("smtpd_reject_unlisted_recipient", true) => "the address exists, or its domain lists no recipients".to_owned(),
         _ => return None,
     })
+}
+
+/// What would change a refusal by header_checks or body_checks.
+pub fn of_content(check: &CheckStory) -> Vec<String> {
+    if check.action.starts_with("failed: ") {
+        return vec!["a table could not be read: the warning in the log names it".to_owned()];
+    }
+    vec![
+        "a rule with DUNNO before the one that matched lets such a line pass".to_owned(),
+        "WARN in place of REJECT shows what the rule would refuse".to_owned(),
+        "these checks see mail of everybody: a submission service is excepted with -o receive_override_options=no_header_body_checks".to_owned(),
+    ]
 }
 
 /// What would change a refusal: the questions that postmasters ask most.

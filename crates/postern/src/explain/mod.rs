@@ -12,7 +12,7 @@ mod world;
 pub use entry::place as entry_place;
 pub use logline::from_log_line;
 pub use print::Style;
-pub use story::{Asked, DecisionStory, Exchange, StepStory, Story, Unknown, answered, asked, place};
+pub use story::{Asked, CheckStory, DecisionStory, Exchange, StepStory, Story, Unknown, answered, asked, place};
 pub use world::{Fixed, Live, alternatives};
 
 use crate::daemon::site::{Service, Site};
@@ -43,6 +43,25 @@ pub struct Inquiry {
     pub tls: bool,
     /// `SIZE=`.
     pub size: Option<u64>,
+    /// The message, lines ended by LF; empty: a short one.
+    pub message: Vec<u8>,
+}
+
+impl Inquiry {
+    /// The message as SMTP has it: CRLF, and a second dot where a line begins with one.
+    fn content(&self) -> Vec<u8> {
+        let message = if self.message.is_empty() { b"Subject: explained\n\n".as_slice() } else { &self.message };
+        let mut content = Vec::with_capacity(message.len() + 64);
+        for line in message.strip_suffix(b"\n").unwrap_or(message).split(|byte| *byte == b'\n') {
+            if line.starts_with(b".") {
+                content.push(b'.');
+            }
+            content.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
+            content.extend_from_slice(b"\r\n");
+        }
+        content.extend_from_slice(b".\r\n");
+        content
+    }
 }
 
 /// So long a reply is waited for (error delays, `sleep`), in rehearsed milliseconds.
@@ -76,6 +95,7 @@ pub fn tell(site: &Site, service: &Arc<Service>, inquiry: &Inquiry, world: &mut 
         epoch: crate::clock::unix_seconds(),
         localtime: |_| String::new(),
         keep: true,
+        cleanup: true,
     };
     let mut rehearsal = Rehearsal::begin(setting, Borrowed(world))?;
     teller.heard("connect", &mut rehearsal);
@@ -97,7 +117,8 @@ pub fn tell(site: &Site, service: &Arc<Service>, inquiry: &Inquiry, world: &mut 
         say(&mut rehearsal, "DATA")?;
         teller.heard("DATA", &mut rehearsal);
         if teller.story().exchanges.last().is_some_and(|e| e.reply.iter().any(|line| line.starts_with("354"))) {
-            say(&mut rehearsal, "Subject: explained\r\n\r\n.")?;
+            rehearsal.send(&inquiry.content())?;
+            wait(&mut rehearsal)?;
             teller.heard("end of data", &mut rehearsal);
         }
     }
@@ -119,6 +140,11 @@ fn commands(service: &Service, inquiry: &Inquiry) -> Vec<String> {
 
 fn say<W: World>(rehearsal: &mut Rehearsal<W>, text: &str) -> Result<(), Stuck> {
     rehearsal.send(format!("{text}\r\n").as_bytes())?;
+    wait(rehearsal)
+}
+
+/// Until there is a reply.
+fn wait<W: World>(rehearsal: &mut Rehearsal<W>) -> Result<(), Stuck> {
     let mut waited = 0;
     while rehearsal.replies.is_empty() && !rehearsal.closed && waited < PATIENCE {
         rehearsal.pass(1000)?;

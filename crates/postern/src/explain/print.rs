@@ -67,6 +67,20 @@ impl Story {
                     out.push('\n');
                 }
             }
+            if !exchange.checks.is_empty() {
+                let _ = writeln!(out, "  cleanup");
+            }
+            for check in &exchange.checks {
+                let colour = if check.action.to_ascii_uppercase().starts_with("REJECT") { RED } else { YELLOW };
+                let _ = write!(out, "    {}: {}", check.check, style.paint(colour, &check.action));
+                if let Some(place) = &check.place {
+                    let _ = write!(out, "  {}", style.paint(DIM, &format!("[{place}]")));
+                }
+                let _ = writeln!(out, "\n      met by {}", check.text.replace('\n', " "));
+            }
+            for line in &exchange.fate {
+                let _ = writeln!(out, "  {}", style.paint(YELLOW, line));
+            }
             for line in &exchange.reply {
                 let colour = if line.starts_with(['2', '3']) { GREEN } else { RED };
                 let _ = writeln!(out, "  → {}", style.paint(colour, line));

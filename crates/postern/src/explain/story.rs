@@ -3,7 +3,7 @@
 use super::entry::Entries;
 use super::{Inquiry, advice};
 use crate::daemon::site::{Service, Site};
-use crate::rehearsal::{Decided, Rehearsal};
+use crate::rehearsal::{Checked, Cleaned, Decided, Rehearsal};
 use policy::{
     Answer, DnsRecord, DnsStatus, Outcome, PeerName, PeerStatus, ProgramKind, ProgramList, Question, TraceStep, World,
 };
@@ -43,6 +43,25 @@ pub struct Exchange {
     pub reply: Vec<String>,
     /// Decisions of the policy; none when the session answered by itself.
     pub decisions: Vec<DecisionStory>,
+    /// Rules of header_checks and body_checks that the message has met.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckStory>,
+    /// What is done with the message, where that isn't the usual.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fate: Vec<String>,
+}
+
+/// A rule that a header or a line of the body has met.
+#[derive(Clone, Debug, Serialize)]
+pub struct CheckStory {
+    /// The parameter and its table.
+    pub check: String,
+    /// The header, or the line.
+    pub text: String,
+    /// The rule's action, or why there is none.
+    pub action: String,
+    /// Where the rule is written.
+    pub place: Option<String>,
 }
 
 impl Exchange {
@@ -151,7 +170,22 @@ impl<'a> Teller<'a> {
         let decisions =
             decided.iter().filter(|d| !d.decision.trace.steps.is_empty()).map(|d| self.decision(d)).collect();
         let reply: Vec<String> = rehearsal.replies.drain(..).collect();
-        self.story.exchanges.push(Exchange { command: command.to_owned(), reply, decisions });
+        let (checks, fate) = match rehearsal.cleaned.take() {
+            Some(cleaned) => (self.checks(&cleaned), fate(&cleaned, &self.inquiry.recipients)),
+            None => Default::default(),
+        };
+        self.story.exchanges.push(Exchange { command: command.to_owned(), reply, decisions, checks, fate });
+    }
+
+    fn checks(&self, cleaned: &Cleaned) -> Vec<CheckStory> {
+        let tables = &self.site.tables;
+        let told = |check: &Checked| CheckStory {
+            check: format!("{} {}", check.parameter, tables.spec(check.table.0).map_or("table", |spec| spec)),
+            text: check.text.clone(),
+            action: check.found.as_ref().map_or_else(|why| format!("failed: {why}"), ToString::to_string),
+            place: check.found.as_ref().ok().and_then(|_| self.entries.place(tables, check.table.0, &check.text)),
+        };
+        cleaned.checks.iter().map(told).collect()
     }
 
     pub(super) fn finish<W: World>(mut self, rehearsal: &mut Rehearsal<W>) -> Story {
@@ -162,6 +196,10 @@ impl<'a> Teller<'a> {
         self.story.accepted = refused.is_none() && self.story.exchanges.iter().any(|e| e.command.starts_with("RCPT"));
         // A deferral that nothing else overtook: who asked for it had the last word.
         let deciding = refused.and_then(|exchange| {
+            if !exchange.checks.is_empty() {
+                // Behind all restrictions.
+                return None;
+            }
             let steps = &exchange.decisions.last()?.steps;
             let last = steps.iter().rfind(|step| step.outcome == "reject")?;
             let settled = last.list == "defer_if_permit" && last.restriction == last.list;
@@ -172,6 +210,13 @@ impl<'a> Teller<'a> {
             Some(place) => format!("{} ({}, {place})", step.restriction, step.list),
             None => format!("{} ({})", step.restriction, step.list),
         });
+        if let Some(check) = refused.and_then(|exchange| exchange.checks.last()) {
+            self.story.decided_by = Some(match &check.place {
+                Some(place) => format!("{} ({place})", check.check),
+                None => check.check.clone(),
+            });
+            self.story.advice = advice::of_content(check);
+        }
         if let Some(step) = &deciding {
             self.story.advice = advice::what_would_change(step, self.inquiry, &self.story.verdict);
         }
@@ -261,6 +306,28 @@ impl<'a> Teller<'a> {
         let (answer, found) = answered(answer);
         Asked { question: asked(self.site, question), answer, found, place }
     }
+}
+
+/// What is done with a message besides accepting it.
+fn fate(cleaned: &Cleaned, recipients: &[String]) -> Vec<String> {
+    let effects = &cleaned.effects;
+    let mut fate = Vec::new();
+    if effects.discard {
+        fate.push("accepted and thrown away".to_owned());
+    }
+    if cleaned.refusal.is_some() || effects.discard {
+        return fate;
+    }
+    if effects.hold {
+        fate.push("put on hold".to_owned());
+    }
+    fate.extend(effects.filter.iter().map(|target| format!("goes through {target}")));
+    fate.extend(effects.redirect.iter().map(|address| format!("goes to {address} instead")));
+    fate.extend(effects.bcc.iter().map(|address| format!("a copy goes to {address}")));
+    if effects.redirect.is_none() && cleaned.recipients != recipients {
+        fate.push(format!("recipients: {}", cleaned.recipients.join(", ")));
+    }
+    fate
 }
 
 /// A question in words.

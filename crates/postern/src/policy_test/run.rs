@@ -245,6 +245,7 @@ fn setting(service: &Arc<Service>, facts: &Facts, zone: &Zone) -> Setting {
         epoch: facts.clock.as_ref().and_then(seconds).unwrap_or(EPOCH),
         localtime: |_| String::new(),
         keep: true,
+        cleanup: false,
     }
 }
 

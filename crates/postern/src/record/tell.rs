@@ -52,7 +52,9 @@ impl Record<Bound> {
             self.login.as_ref().map(|(method, name)| format!("(logged in as {name}, {method})")),
             self.tls.as_ref().map(|(protocol, cipher)| format!("({protocol}, {cipher})")),
         ];
-        let quiet = |command| Exchange { command, reply: Vec::new(), decisions: Vec::new() };
+        let exchange =
+            |command, reply, decisions| Exchange { command, reply, decisions, checks: Vec::new(), fate: Vec::new() };
+        let quiet = |command| exchange(command, Vec::new(), Vec::new());
         let said = self.command();
         let mut exchanges: Vec<_> = facts.into_iter().flatten().filter(|command| *command != said).map(quiet).collect();
         let steps = self.steps.iter().map(|step| StepStory {
@@ -66,7 +68,7 @@ impl Record<Bound> {
             asked: Vec::new(),
         });
         let decision = DecisionStory { steps: steps.collect(), answers: self.asked.iter().map(told).collect() };
-        exchanges.push(Exchange { command: said, reply: reply.iter().cloned().collect(), decisions: vec![decision] });
+        exchanges.push(exchange(said, reply.iter().cloned().collect(), vec![decision]));
         Story {
             service: self.service.to_string(),
             client: self.client(),

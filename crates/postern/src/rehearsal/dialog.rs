@@ -114,6 +114,7 @@ impl<'a> Player<'a> {
             epoch: BEGINNING,
             localtime: |_| "Nov 14 22:13:20".to_owned(),
             keep: false,
+            cleanup: false,
         };
         Rehearsal::begin(setting, Scripted { zone, tables: &site.tables }).map(Self)
     }

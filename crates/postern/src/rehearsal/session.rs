@@ -1,11 +1,12 @@
 //! One connection without a socket.
 
+use super::content::{Cleaned, Incoming};
 use crate::daemon::site::Service;
 use crate::driver::facts::{self, Surroundings};
 use crate::driver::reply::{self, Finished};
 use policy::{
-    Answer, Ask, Client, Decision, Evaluation, Facts, Ledger, LogEntry, MatchList, Matched, PeerName, PolicyState,
-    Question, Sasl, Suspend, TableId, Tls, World,
+    Answer, Ask, Client, Decision, Effect, Evaluation, Facts, Ledger, LogEntry, MatchList, Matched, PeerName,
+    PolicyState, Question, Sasl, Suspend, TableId, Tls, World,
 };
 use smtp::server::{
     Authorised, Counted, Decide, EhloKeywords, Event, Flush, Handshake, MessageEnd, Moment, ServerSession,
@@ -39,6 +40,8 @@ pub struct Setting {
     pub localtime: fn(u64) -> String,
     /// Keep decisions with all questions.
     pub keep: bool,
+    /// Messages go through cleanup; otherwise they are all accepted.
+    pub cleanup: bool,
 }
 
 /// A decision that was kept.
@@ -78,6 +81,9 @@ pub struct Rehearsal<W> {
     asleep: Option<(u64, Question, Evaluation, Decide)>,
     open: bool,
     content: Vec<u8>,
+    /// What access rules want done with the message, and how many of them came before its content.
+    effects: Vec<Effect>,
+    early: usize,
     partial: Vec<u8>,
     /// Reply lines that nobody took yet.
     pub replies: VecDeque<String>,
@@ -89,6 +95,8 @@ pub struct Rehearsal<W> {
     pub closed: bool,
     /// Decisions, where they are kept.
     pub decided: Vec<Decided>,
+    /// What cleanup made of the last message.
+    pub cleaned: Option<Cleaned>,
 }
 
 impl<W: World> Rehearsal<W> {
@@ -116,12 +124,15 @@ impl<W: World> Rehearsal<W> {
             asleep: None,
             open: false,
             content: Vec::new(),
+            effects: Vec::new(),
+            early: 0,
             partial: Vec::new(),
             replies: VecDeque::new(),
             log: VecDeque::new(),
             messages: VecDeque::new(),
             closed: false,
             decided: Vec::new(),
+            cleaned: None,
         };
         this.line(&format!("connect from {}", ServerSession::CLIENT));
         this.session = new(this.authorised());
@@ -214,8 +225,10 @@ impl<W: World> Rehearsal<W> {
             Event::Recipient => {}
             Event::Content => self.session.take_content(&mut self.content),
             Event::Commit => {
-                self.messages.push_back(std::mem::take(&mut self.content));
-                self.session.committed(MessageEnd::Queued);
+                let content = std::mem::take(&mut self.content);
+                let end = if self.setting.cleanup { self.clean(&content) } else { MessageEnd::Queued };
+                self.messages.push_back(content);
+                self.session.committed(end);
                 self.forget_transaction();
             }
             Event::Abort => self.forget_transaction(),
@@ -259,6 +272,24 @@ impl<W: World> Rehearsal<W> {
         Ok(())
     }
 
+    /// Let cleanup see the message.
+    fn clean(&mut self, content: &[u8]) -> MessageEnd {
+        let (service, facts, origin) = (Arc::clone(&self.setting.service), self.facts(), self.display());
+        let recipients = self.session.recipients().iter().map(|recipient| recipient.address.clone()).collect();
+        let (effects, early) = (&self.effects, self.early);
+        let incoming = Incoming { service: &service, facts: &facts, origin, recipients, effects, early };
+        let cleaned = incoming.clean(content, &mut self.world);
+        for line in &cleaned.log {
+            self.log.push_back(line.text.clone());
+        }
+        let end = match &cleaned.refusal {
+            Some(reply) => MessageEnd::Refused(reply.clone()),
+            None => MessageEnd::Queued,
+        };
+        self.cleaned = Some(cleaned);
+        end
+    }
+
     fn finish(&mut self, text: String) -> String {
         let service = Arc::clone(&self.setting.service);
         let maps = &service.session_maps;
@@ -292,6 +323,7 @@ impl<W: World> Rehearsal<W> {
     fn forget_transaction(&mut self) {
         self.open = false;
         self.content.clear();
+        self.effects.clear();
         self.state.reset_transaction();
         self.ledger.clear();
     }
@@ -332,6 +364,10 @@ impl<W: World> Rehearsal<W> {
                     self.line(&facts::event_line(id, decide.stage, word, text, &self.session));
                 }
             }
+        }
+        self.effects.extend(decision.effects.iter().cloned());
+        if decide.moment != Moment::EndOfData {
+            self.early = self.effects.len();
         }
         match &decision.rejection {
             _ if decision.hang_up => Verdict::HangUp,
