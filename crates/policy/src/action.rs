@@ -107,7 +107,8 @@ impl Action<'_> {
 
     fn permit(&self, context: &mut Context<'_, '_>) -> Result<Step, Suspend> {
         let action = self.word.to_owned();
-        let permit = Permit { action, subject: self.subject, table: Some(self.entry.source.clone()) };
+        let permit =
+            Permit { action, subject: self.subject, table: Some(self.entry.source.clone()), defer_if_reject: None };
         match &self.guard {
             Guard::OkIgnored => {
                 context.log_permit(&permit)?;
@@ -160,7 +161,12 @@ impl Action<'_> {
                 self.log(context, "discard")?;
                 context.effects.push(Effect::Discard);
                 let action = self.word.to_owned();
-                let permit = Permit { action, subject: self.subject, table: Some(self.entry.source.clone()) };
+                let permit = Permit {
+                    action,
+                    subject: self.subject,
+                    table: Some(self.entry.source.clone()),
+                    defer_if_reject: None,
+                };
                 return Ok(Step::Discard(permit));
             }
             "FILTER" => {

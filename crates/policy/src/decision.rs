@@ -74,6 +74,16 @@ pub enum LogEntry {
     },
 }
 
+impl LogEntry {
+    /// Without SMTPUTF8, warnings are ASCII: each other octet is a question mark.
+    pub(crate) fn mask(&mut self) {
+        let (Self::Warning(text) | Self::WarningOnce(text) | Self::Plain(text)) = self else { return };
+        if !text.is_ascii() {
+            *text = text.bytes().map(|byte| if byte.is_ascii() { char::from(byte) } else { '?' }).collect();
+        }
+    }
+}
+
 /// One step of an evaluation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceStep {

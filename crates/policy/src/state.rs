@@ -29,9 +29,9 @@ impl PolicyState {
         Self::default()
     }
 
-    /// The transaction ended (RSET, end of data, MAIL refused): actions and the sender's deferral are forgotten.
+    /// The transaction ended (RSET, end of data, MAIL refused): actions are forgotten. The sender's deferral isn't:
+    /// VRFY without a new sender meets it again.
     pub fn reset_transaction(&mut self) {
-        self.after_sender = None;
         self.discard = false;
         self.held = false;
     }

@@ -37,6 +37,8 @@ pub(crate) struct Permit {
     pub subject: Subject,
     /// The table that said so.
     pub table: Option<Arc<str>>,
+    /// What a later 5xx turns into, in spite of the permit.
+    pub defer_if_reject: Option<Refusal>,
 }
 
 /// What a table may not do.

@@ -9,8 +9,8 @@ use crate::master_cf::{FIELD_NAMES, MasterCf, Service};
 /// Changes the text of a `master.cf`; names are `service/type` (`-M`), `service/type/field` (`-F`) or
 /// `service/type/parameter` (`-P`), where `*` fits any service or type. The error is the text after
 /// `postconf: fatal: `.
-pub fn edit_master(text: &str, mode: Mode, edits: &[Edit]) -> Result<Edited, String> {
-    if mode == Mode::MasterEntries { edit_entries(text, edits) } else { edit_parts(text, mode, edits) }
+pub fn edit_master(file: &str, text: &str, mode: Mode, edits: &[Edit]) -> Result<Edited, String> {
+    if mode == Mode::MasterEntries { edit_entries(text, edits) } else { edit_parts(file, text, mode, edits) }
 }
 
 /// A request cut at its slashes.
@@ -115,7 +115,7 @@ fn entry(service: &Service) -> String {
 }
 
 /// `-F` and `-P`: an entry that is changed is written anew, behind the comments in it and after it.
-fn edit_parts(text: &str, mode: Mode, edits: &[Edit]) -> Result<Edited, String> {
+fn edit_parts(file: &str, text: &str, mode: Mode, edits: &[Edit]) -> Result<Edited, String> {
     let usage = match mode {
         Mode::MasterFields => "-Fe or -FX requires service_name/type/field_name",
         _ => "-Pe or -PX requires service_name/type/parameter",
@@ -127,14 +127,18 @@ fn edit_parts(text: &str, mode: Mode, edits: &[Edit]) -> Result<Edited, String> 
     }
     let mut edited = Edited::default();
     let mut block: Vec<&str> = Vec::new();
+    // entries are counted here, not lines, as in Postfix
+    let mut number = 1;
+    let place = |number: usize, problem: String| format!("file {file}: line {number}: {problem}");
     for line in text.split_terminator('\n') {
         if !is_comment(line) && !line.starts_with(is_space) && block.iter().any(|line| !is_comment(line)) {
-            edit_block(&block, mode, &mut requests, &mut edited.text)?;
+            edit_block(&block, mode, &mut requests, &mut edited.text)?.map_err(|problem| place(number, problem))?;
+            number += 1;
             block.clear();
         }
         block.push(line);
     }
-    edit_block(&block, mode, &mut requests, &mut edited.text)?;
+    edit_block(&block, mode, &mut requests, &mut edited.text)?.map_err(|problem| place(number, problem))?;
     for request in requests.iter().filter(|request| !request.found) {
         edited.warnings.push(format!("unmatched service_name/type: \"{}\"", request.shown()));
     }
@@ -165,17 +169,22 @@ fn check_part(request: &Request<'_>, mode: Mode) -> Result<(), String> {
     }
 }
 
-/// One entry with the comments around it.
-fn edit_block(block: &[&str], mode: Mode, requests: &mut [Request<'_>], out: &mut String) -> Result<(), String> {
+/// One entry with the comments around it. The inner error is about the entry, the outer one about a request.
+fn edit_block(
+    block: &[&str],
+    mode: Mode,
+    requests: &mut [Request<'_>],
+    out: &mut String,
+) -> Result<Result<(), String>, String> {
     let logical: String = block.iter().filter(|line| !is_comment(line)).copied().collect();
     let (service, kind) = head(&logical);
     if logical.is_empty() || !requests.iter().any(|request| request.fits(service, kind)) {
         block.iter().for_each(|line| push_line(out, "", line));
-        return Ok(());
+        return Ok(Ok(()));
     }
     let (master, problems) = MasterCf::parse("master.cf", &logical);
     let Some(service) = master.services().first() else {
-        return Err(problems.first().map(|problem| problem.message.clone()).unwrap_or_default());
+        return Ok(Err(problems.first().map(|problem| problem.message.clone()).unwrap_or_default()));
     };
     let mut service = service.clone();
     let (name, kind) = (service.name.clone(), service.kind.as_str());
@@ -188,7 +197,7 @@ fn edit_block(block: &[&str], mode: Mode, requests: &mut [Request<'_>], out: &mu
     }
     block.iter().filter(|line| is_comment(line)).for_each(|line| push_line(out, "", line));
     out.push_str(&entry(&service));
-    Ok(())
+    Ok(Ok(()))
 }
 
 fn set_field(service: &mut Service, request: &Request<'_>) -> Result<(), String> {
@@ -253,7 +262,7 @@ mod tests {
 
     fn edit(args: &[&str]) -> Result<Edited, String> {
         let options = Options::parse(args).map_err(|misuse| misuse.lines().join("\n"))?;
-        edit_master(TEXT, options.mode, &options.edits()?)
+        edit_master("master.cf", TEXT, options.mode, &options.edits()?)
     }
 
     #[test]

@@ -150,7 +150,11 @@ impl Evaluation {
                 }
             }
         }
-        Ok(std::mem::take(&mut self.decision))
+        let mut decision = std::mem::take(&mut self.decision);
+        if !plan.smtputf8 {
+            decision.log.iter_mut().for_each(LogEntry::mask);
+        }
+        Ok(decision)
     }
 
     /// The deferral that earlier commands left behind.
@@ -212,6 +216,13 @@ impl Evaluation {
         self.phase = Some(phase);
         if phase == Phase::Client {
             self.defer_if_permit = None;
+        }
+        let is_first_of_recipient = before.is_none_or(|before| !matches!(before, Phase::Relay | Phase::Recipient));
+        if matches!(phase, Phase::Relay | Phase::Recipient) && is_first_of_recipient && facts.sender.is_none() {
+            // VRFY outside of a transaction: whether a deferral waits is what the last sender's list said, though its
+            // text may be newer
+            let newer = self.defer_if_permit.take();
+            self.defer_if_permit = state.after_sender.as_ref().map(|old| newer.unwrap_or_else(|| old.clone()));
         }
         let subject = match phase {
             Phase::Client => Subject::Client,
@@ -420,7 +431,10 @@ impl Evaluation {
                 self.after_item(state);
                 Outcome::Dunno
             }
-            Step::Permit(_) => {
+            Step::Permit(permit) => {
+                if let Some(refusal) = permit.defer_if_reject {
+                    self.defer_if_reject.get_or_insert(refusal);
+                }
                 self.leave_with_permit(plan, state);
                 Outcome::Permit
             }

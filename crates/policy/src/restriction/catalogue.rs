@@ -81,11 +81,7 @@ pub fn access_actions() -> &'static [Listed] {
         listed("DEFER_IF_REJECT *text*", "Refuse for now what would be refused for good", Support::Honoured),
         listed("BCC *user@domain*", "One more recipient", Support::Honoured),
         listed("DISCARD *text*", "Accept the message, and drop it", Support::Honoured),
-        listed(
-            "FILTER *transport:destination*",
-            "Send the message through a content filter",
-            Support::NotYet("noted and logged; the message takes its usual way"),
-        ),
+        listed("FILTER *transport:destination*", "Send the message through a content filter", Support::Honoured),
         listed("HOLD *text*", "Put the message on hold", Support::Honoured),
         listed("PREPEND *header: value*", "One more header", Support::Honoured),
         listed("REDIRECT *user@domain*", "Another recipient instead of all", Support::Honoured),

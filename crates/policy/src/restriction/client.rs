@@ -48,7 +48,7 @@ pub(super) const ENTRIES: &[Restriction] = &[
 
 /// A permit in the name of a restriction.
 pub(super) fn permit_as(action: &str, subject: Subject) -> Step {
-    Step::Permit(Permit { action: action.into(), subject, table: None })
+    Step::Permit(Permit { action: action.into(), subject, table: None, defer_if_reject: None })
 }
 
 fn permit_mynetworks(context: &mut Context<'_, '_>, _: &Arg) -> Result<Step, Suspend> {

@@ -293,6 +293,7 @@ fn permit(
 ) -> Result<Step, Suspend> {
     let Arg::Domain(list) = arg else { return Ok(Step::Dunno) };
     let facts = context.facts;
+    let Some((value, query)) = query(context, list, subject, kind)? else { return Ok(Step::Dunno) };
     if let (Moment::Rcpt, Some(recipient)) = (context.moment, facts.recipient.as_deref()) {
         // A list must not be able to open the relay.
         match is_authorized(context, recipient)? {
@@ -301,7 +302,6 @@ fn permit(
             Err(step) => return Ok(step),
         }
     }
-    let Some((value, query)) = query(context, list, subject, kind)? else { return Ok(Step::Dunno) };
     Ok(match is_listed(context, list, &query)? {
         Some(true) => permit_as(name, subject),
         Some(false) => Step::Dunno,

@@ -39,7 +39,7 @@ pub(super) const ENTRIES: &[Restriction] = &[
 ];
 
 fn permit(context: &mut Context<'_, '_>, _: &Arg) -> Result<Step, Suspend> {
-    Ok(Step::Permit(Permit { action: "permit".into(), subject: context.subject, table: None }))
+    Ok(Step::Permit(Permit { action: "permit".into(), subject: context.subject, table: None, defer_if_reject: None }))
 }
 
 fn reject(context: &mut Context<'_, '_>, _: &Arg) -> Result<Step, Suspend> {

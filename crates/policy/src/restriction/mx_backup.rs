@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::match_list::Matched;
 use crate::question::{DnsAnswer, DnsRecord, DnsStatus, RecordType, Suspend};
 use crate::refusal::Refusal;
-use crate::step::Step;
+use crate::step::{Permit, Step};
 use crate::subject::Subject;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -43,18 +43,25 @@ fn permit_mx_backup(context: &mut Context<'_, '_>, _: &Arg) -> Result<Step, Susp
         Err(step) => return Ok(step),
     }
     let mut failure = None;
-    let step = match is_backup(context, recipient, &mut failure) {
-        Ok(true) => return Ok(permit_as("permit_mx_backup", Subject::Recipient)),
-        Ok(false) => Step::Dunno,
-        Err(Stop::Step(step)) => step,
+    let is_backup = match is_backup(context, recipient, &mut failure) {
+        Ok(is_backup) => is_backup,
+        Err(Stop::Step(step)) => return Ok(step),
         Err(Stop::Suspend(suspend)) => return Err(suspend),
     };
-    match failure {
-        Some(text) if matches!(step, Step::Dunno) => {
-            Ok(Step::DeferIfReject(context.refusal(Subject::Recipient, 450, (4, 4), &text)?))
-        }
-        _ => Ok(step),
-    }
+    let deferral = match failure {
+        Some(text) => Some(context.refusal(Subject::Recipient, 450, (4, 4), &text)?),
+        None => None,
+    };
+    Ok(match (is_backup, deferral) {
+        (true, defer_if_reject) => Step::Permit(Permit {
+            action: "permit_mx_backup".into(),
+            subject: Subject::Recipient,
+            table: None,
+            defer_if_reject,
+        }),
+        (false, Some(refusal)) => Step::DeferIfReject(refusal),
+        (false, None) => Step::Dunno,
+    })
 }
 
 /// The first look-up that failed is left in `failure`; it doesn't end the check.

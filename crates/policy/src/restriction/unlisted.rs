@@ -3,7 +3,6 @@
 use super::mail_address::{address_of, sender_for};
 use super::{Argument, Input, Restriction, entry};
 use crate::action::fit;
-use crate::address::syntax::split_at_domain;
 use crate::address::{AddressClass, AddressMaps, Lookup, Resolved};
 use crate::context::Context;
 use crate::decision::ErrorClass;
@@ -128,7 +127,8 @@ fn by_class(
 
 /// Local parts that every mail system has.
 fn is_exempt(context: &Context<'_, '_>, resolved: &Resolved) -> bool {
-    let (local, _) = split_at_domain(&resolved.recipient);
+    // up to the first @, even within quotes
+    let local = resolved.recipient.split('@').next().unwrap_or_default();
     let double_bounce = context.plan.routing.double_bounce_sender.as_str();
     ["postmaster", "mailer-daemon", double_bounce].iter().any(|name| local.eq_ignore_ascii_case(name))
 }

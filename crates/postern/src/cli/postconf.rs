@@ -90,7 +90,7 @@ fn edit(options: &Options, dir: Option<&Path>) -> Result<ExitCode> {
     };
     let edited = match options.mode {
         Mode::Main => Ok(postconf::edit_main(&file, &text, &edits)),
-        mode => postconf::edit_master(&text, mode, &edits),
+        mode => postconf::edit_master(&file, &text, mode, &edits),
     };
     let new = match edited {
         Ok(edited) => {
