@@ -59,7 +59,7 @@ fn show_one(view: &View<'_>, name: &str, output: &mut Output) -> Result<(), Stri
     let raw = view.parameters.raw(name);
     let literal = registry::find(name).is_some_and(|parameter| parameter.kind == registry::Kind::RawString);
     // what isn't shown needs no value
-    let value = if options.expand && !literal && !(options.hide_values && !options.json) {
+    let value = if options.expand && !literal && (options.json || !options.hide_values) {
         view.parameters.expand(&raw).map_err(|problem| fatal_expansion(&problem, output))?
     } else {
         raw
