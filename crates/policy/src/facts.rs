@@ -119,8 +119,8 @@ pub struct Facts {
     pub argument: Option<String>,
     /// Recipients accepted so far.
     pub recipient_count: usize,
-    /// `smtpd_recipient_limit` is reached: of another recipient only the syntax is judged.
-    pub over_recipient_limit: bool,
+    /// MAIL or RCPT is refused in any case (a bad option, `smtpd_recipient_limit`): only the address' syntax is judged.
+    pub syntax_only: bool,
     /// ETRN argument.
     pub etrn_domain: Option<String>,
     /// SIZE= of MAIL FROM, or the real size at end of data.

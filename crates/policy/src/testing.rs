@@ -295,7 +295,7 @@ pub fn facts() -> Facts {
         recipient: Some("u@example.com".into()),
         argument: None,
         recipient_count: 0,
-        over_recipient_limit: false,
+        syntax_only: false,
         etrn_domain: None,
         size: 0,
         queue_id: None,

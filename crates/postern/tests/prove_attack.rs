@@ -419,7 +419,7 @@ fn stranger(dice: &mut Dice) -> Facts {
         recipient: Some(recipient),
         argument: None,
         recipient_count: dice.below(2),
-        over_recipient_limit: false,
+        syntax_only: false,
         etrn_domain: None,
         size: 0,
         queue_id: None,

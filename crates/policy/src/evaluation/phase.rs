@@ -40,15 +40,15 @@ pub(super) fn phases(plan: &Plan, facts: &Facts, moment: Moment) -> Vec<Phase> {
             if sender_syntax {
                 due.push(Phase::SenderSyntax);
             }
-            if !plan.delay_reject {
+            if !plan.delay_reject && !facts.syntax_only {
                 push_sender(plan, &mut due);
             }
         }
         Moment::Connect | Moment::Helo => {}
         Moment::Rcpt | Moment::Vrfy => {
             due.push(Phase::RecipientSyntax);
-            let over_limit = moment == Moment::Rcpt && facts.over_recipient_limit;
-            if !over_limit && !is_always_taken(plan, facts) {
+            let syntax_only = moment == Moment::Rcpt && facts.syntax_only;
+            if !syntax_only && !is_always_taken(plan, facts) {
                 push_recipient(plan, facts, &mut due);
             }
         }

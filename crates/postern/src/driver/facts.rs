@@ -40,7 +40,7 @@ pub fn facts(session: &ServerSession, around: Surroundings) -> Facts {
         recipient: session.recipient().map(str::to_owned),
         argument: session.argument().map(str::to_owned),
         recipient_count: session.recipients().len(),
-        over_recipient_limit: session.is_over_recipient_limit(),
+        syntax_only: session.judges_syntax_only(),
         etrn_domain: session.etrn_domain().map(str::to_owned),
         size: match session.bytes_received() {
             0 => session.mail_options().size,

@@ -84,7 +84,7 @@ mod tests {
             recipient: Some("u+é@example.com".into()),
             argument: None,
             recipient_count: 0,
-            over_recipient_limit: false,
+            syntax_only: false,
             etrn_domain: None,
             size: 0,
             queue_id: None,

@@ -167,7 +167,7 @@ fn facts(record: &Record<Bound>) -> Facts {
         argument: None,
         recipient_count: record.recipients as usize,
         // such decisions are not recorded
-        over_recipient_limit: false,
+        syntax_only: false,
         etrn_domain: record.recipient.clone().filter(|_| etrn),
         size: record.size,
         queue_id: record.queue_id.clone(),

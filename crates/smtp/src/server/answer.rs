@@ -45,6 +45,7 @@ impl ServerSession {
         match moment {
             Moment::Connect => self.banner(),
             Moment::Helo => self.accept_helo(self.verb == Verb::Ehlo),
+            Moment::Mail | Moment::Rcpt if self.pending_refusal.is_some() => self.refuse_address(),
             Moment::Mail => self.accept_sender(),
             Moment::Rcpt if self.is_over_recipient_limit() => self.too_many_recipients(),
             Moment::Rcpt if self.queue_id.is_none() => {
@@ -75,6 +76,7 @@ impl ServerSession {
         self.pending_helo = None;
         self.pending_sender = None;
         self.pending_recipient = None;
+        self.pending_refusal = None;
         self.etrn_domain = None;
         if moment == Moment::Connect {
             self.access_denied = Some(reply.to_owned());

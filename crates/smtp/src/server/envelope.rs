@@ -10,6 +10,7 @@ use super::transcript::ErrorClass;
 use crate::address::{PathRules, SyntaxError, parse_path};
 use std::sync::Arc;
 
+const TOO_LARGE: &str = "Message size exceeds fixed limit";
 const UNICODE_ADDRESS: &str = "553 5.6.7 Must declare SMTPUTF8 to send unicode address";
 
 impl ServerSession {
@@ -75,13 +76,29 @@ impl ServerSession {
         without_unicode(Printable(text).to_string(), self.config.smtputf8_enable)
     }
 
+    /// What a bad option is answered, unless the address is bad, too.
     fn bad_option(&mut self, error: OptionError, word: Word<'_>) {
-        match error {
-            OptionError::Reply(text) => self.fail(text),
-            OptionError::Unsupported => {
-                self.fail_with(format_args!("555 5.5.4 Unsupported option: {}", Printable(word.text)));
+        self.pending_refusal = Some(match error {
+            OptionError::Reply(text) => text.to_owned(),
+            OptionError::Unsupported => format!("555 5.5.4 Unsupported option: {}", Printable(word.text)),
+        });
+    }
+
+    /// Is the command refused in any case, once the syntax of its address is judged?
+    pub fn judges_syntax_only(&self) -> bool {
+        self.pending_refusal.is_some() || self.is_over_recipient_limit()
+    }
+
+    /// The address is well formed: the refusal that waited for that.
+    pub(super) fn refuse_address(&mut self) {
+        let Some(reply) = self.pending_refusal.take() else { return };
+        if self.pending_recipient.take().is_none() {
+            if reply.contains(TOO_LARGE) {
+                self.log_reject(&reply);
             }
+            self.pending_sender = None;
         }
+        self.fail(&reply);
     }
 
     pub(super) fn mail_command_line(&mut self, mut words: Words<'_>, line: &str) {
@@ -125,26 +142,20 @@ impl ServerSession {
         self.transaction.options.renew();
         for word in Words::new(line).skip(3) {
             if let Err(error) = self.transaction.options.option(word, &config, &self.authorised, self.encrypted) {
-                return self.bad_option(error, word);
+                self.bad_option(error, word);
+                break;
             }
         }
-        let null = sender.is_empty();
-        self.pending_sender = Some(sender);
         let limit = config.message_size_limit;
-        if limit > 0 && self.transaction.options.size > limit {
-            let reply = if config.soft_bounce {
-                "452 4.3.4 Message size exceeds fixed limit"
-            } else {
-                "552 5.3.4 Message size exceeds fixed limit"
-            };
-            self.log_reject(reply);
-            self.pending_sender = None;
-            return self.fail(reply);
+        if self.pending_refusal.is_some() {
+            // it comes first
+        } else if limit > 0 && self.transaction.options.size > limit {
+            let code = if config.soft_bounce { "452 4.3.4" } else { "552 5.3.4" };
+            self.pending_refusal = Some(format!("{code} {TOO_LARGE}"));
+        } else if sender.is_empty() && self.transaction.options.verp.is_some() {
+            self.pending_refusal = Some("503 5.5.4 Error: XVERP requires non-null sender".to_owned());
         }
-        if null && self.transaction.options.verp.is_some() {
-            self.pending_sender = None;
-            return self.fail("503 5.5.4 Error: XVERP requires non-null sender");
-        }
+        self.pending_sender = Some(sender);
         if config.smtpd_proxy_filter {
             line.clone_into(&mut self.transaction.mail_command);
         }
@@ -203,7 +214,8 @@ impl ServerSession {
         let mut recipient = Recipient { address, ..Recipient::default() };
         for word in words {
             if let Err(error) = recipient.option(word, self.authorised.discard_ehlo_keywords) {
-                return self.bad_option(error, word);
+                self.bad_option(error, word);
+                break;
             }
         }
         if self.config.smtpd_proxy_filter {
@@ -214,7 +226,7 @@ impl ServerSession {
 
     fn judge_recipient(&mut self, recipient: Recipient) {
         let utf8 = self.transaction.options.smtputf8 || recipient.address.is_ascii();
-        if self.config.strict_smtputf8 && !utf8 && !self.is_over_recipient_limit() {
+        if self.config.strict_smtputf8 && !utf8 && !self.judges_syntax_only() {
             return self.fail(UNICODE_ADDRESS);
         }
         self.pending_recipient = Some(recipient);
@@ -222,7 +234,7 @@ impl ServerSession {
     }
 
     /// Has the message as many recipients as it may have? The next one's syntax is judged all the same.
-    pub fn is_over_recipient_limit(&self) -> bool {
+    pub(super) fn is_over_recipient_limit(&self) -> bool {
         self.transaction.recipients.len() >= self.config.smtpd_recipient_limit
     }
 

@@ -120,6 +120,8 @@ pub struct ServerSession {
     pub(super) transaction: Transaction,
     pub(super) pending_sender: Option<String>,
     pub(super) pending_recipient: Option<Recipient>,
+    /// What MAIL or RCPT is answered if the syntax of its address turns out to be right.
+    pub(super) pending_refusal: Option<String>,
     /// The MAIL, RCPT or VRFY argument, if it is more than the address in brackets.
     pub(super) argument: Option<String>,
     pub(super) etrn_domain: Option<String>,
@@ -195,6 +197,7 @@ impl ServerSession {
             transaction: Transaction::default(),
             pending_sender: None,
             pending_recipient: None,
+            pending_refusal: None,
             argument: None,
             etrn_domain: None,
             queue_id: None,
@@ -466,6 +469,7 @@ impl ServerSession {
         self.content = None;
         self.pending_sender = None;
         self.pending_recipient = None;
+        self.pending_refusal = None;
         self.forwarded = None;
         let old = &mut self.transaction;
         if old.sender.is_some() || old.options != MailOptions::default() || !old.recipients.is_empty() {
