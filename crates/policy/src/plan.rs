@@ -357,6 +357,7 @@ impl Compiler<'_> {
             maps: self.maps("rbl_reply_maps"),
             filter: self.settings.get("smtpd_expansion_filter"),
             code,
+            guardian: self.settings.bool("postern_dnsbl_guardian"),
         }
     }
 }

@@ -24,6 +24,8 @@ pub enum Kind {
     Accept,
     /// EHLO, then nothing.
     Idle,
+    /// EHLO, MAIL, RCPT, whose answer doesn't come.
+    Waiting,
 }
 
 /// A load.
@@ -129,7 +131,7 @@ impl Generator {
         Ok(())
     }
 
-    /// Sessions that hold still after EHLO.
+    /// Sessions that hold still after EHLO, or after RCPT.
     pub fn held(&self) -> usize {
         self.held
     }
@@ -270,6 +272,11 @@ impl Generator {
         };
         session.state = next;
         session.asked = now;
+        if (kind, next) == (Kind::Waiting, State::Rcpt) {
+            session.state = State::Held;
+            self.held += 1;
+            self.outcome.sessions += 1;
+        }
         // commands are small and sockets empty: a write that does not fit is an error of its own
         match session.stream.write_all(&command) {
             Ok(()) => None,

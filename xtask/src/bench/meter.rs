@@ -52,6 +52,12 @@ pub fn memory_kib(root: u32) -> u64 {
     rollups.filter_map(|t| pss(&t)).sum()
 }
 
+/// Threads of all its processes.
+pub fn threads(root: u32) -> usize {
+    let count = |pid| fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    members(root).into_iter().map(count).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +67,7 @@ mod tests {
         let me = std::process::id();
         assert!(members(me).contains(&me));
         assert!(memory_kib(me) > 100);
+        assert!(threads(me) > 0);
         let begin = cpu_seconds(me);
         let mut n = 0u64;
         while cpu_seconds(me) < begin + 0.02 {

@@ -8,6 +8,7 @@ mod large;
 mod load;
 mod meter;
 mod peers;
+mod policy;
 mod table;
 
 use std::net::SocketAddr;

@@ -46,6 +46,12 @@ pub enum Figure {
     AccessCpu,
     /// From the start to the first greeting with large access tables, s.
     AccessStart,
+    /// Server CPU that a query of a policy service adds, µs.
+    PolicyCpu,
+    /// Memory of a session that waits for a silent policy service, KiB.
+    PolicyMemory,
+    /// Threads that such sessions add.
+    PolicyThreads,
 }
 
 /// What must hold.
@@ -82,6 +88,9 @@ impl Figure {
             Self::HeadersMany => ("10000 header_checks: server CPU, µs a message", Target::BelowPostfix(50.0)),
             Self::AccessCpu => ("large access maps: server CPU, µs a session", Target::BelowPostfix(50.0)),
             Self::AccessStart => ("large access maps: start, s", Target::None),
+            Self::PolicyCpu => ("policy query: server CPU it adds, µs", Target::Between(0.0, 60.0)),
+            Self::PolicyMemory => ("silent policy service: KiB a waiting session", Target::Between(0.0, 20.0)),
+            Self::PolicyThreads => ("silent policy service: threads for all", Target::Between(0.0, 0.0)),
         };
         (text.to_owned(), target)
     }

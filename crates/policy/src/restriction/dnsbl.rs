@@ -2,6 +2,7 @@
 
 use super::client::permit_as;
 use super::destination::is_authorized;
+use super::dnsbl_guardian as guardian;
 use super::{Arg, Argument, Input, Restriction, entry};
 use crate::action::fit;
 use crate::address::syntax::{ascii_name, is_hostname, split_at_domain};
@@ -52,7 +53,7 @@ pub(super) const ENTRIES: &[Restriction] = &[
 
 /// What is looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Address,
     Name,
 }
@@ -107,7 +108,8 @@ impl Dnsbl {
         self.filter.as_ref().is_none_or(|filter| matches_filter(filter, answer))
     }
 
-    fn matches(&self, answer: &DnsAnswer) -> bool {
+    /// Does one of the answers count?
+    pub fn matches(&self, answer: &DnsAnswer) -> bool {
         if self.filter.is_none() {
             return true;
         }
@@ -171,6 +173,8 @@ pub(crate) struct DnsblReplies {
     pub filter: String,
     /// `maps_rbl_reject_code`.
     pub code: u16,
+    /// `postern_dnsbl_guardian`.
+    pub guardian: bool,
 }
 
 /// Does a template begin with a reply code?
@@ -227,7 +231,7 @@ fn query(
     Ok(Some((value, query)))
 }
 
-fn reversed(address: IpAddr) -> String {
+pub(super) fn reversed(address: IpAddr) -> String {
     match address {
         IpAddr::V4(v4) => {
             let [a, b, c, d] = v4.octets();
@@ -249,10 +253,17 @@ fn reversed(address: IpAddr) -> String {
 }
 
 /// Is the value listed? `None`: that cannot be told now.
-fn is_listed(context: &mut Context<'_, '_>, list: &Dnsbl, query: &str) -> Result<Option<bool>, Suspend> {
-    let answer = context.dns(RecordType::A, query)?;
+fn is_listed(context: &mut Context<'_, '_>, list: &Dnsbl, kind: Kind, query: &str) -> Result<Option<bool>, Suspend> {
+    let answer = match context.dns(RecordType::A, query) {
+        Ok(answer) => answer,
+        Err(suspend) => {
+            guardian::ask_ahead(context, list, kind);
+            return Err(suspend);
+        }
+    };
     match answer.status {
-        DnsStatus::Ok => Ok(Some(list.matches(&answer))),
+        DnsStatus::Ok if !list.matches(&answer) => Ok(Some(false)),
+        DnsStatus::Ok => Ok(Some(!guardian::is_false(context, list, kind, query, &answer)?)),
         DnsStatus::NotFound | DnsStatus::NullMx => Ok(Some(false)),
         _ => {
             // questions are asked in lower case
@@ -277,7 +288,7 @@ fn reject(
         // The text is asked for beside the address: a listed client waits for one round of answers, not for two.
         context.ahead(&[RecordType::Txt], &query);
     }
-    if is_listed(context, list, &query)? != Some(true) {
+    if is_listed(context, list, kind, &query)? != Some(true) {
         return Ok(Step::Dunno);
     }
     let text = listing_text(context, &query)?;
@@ -302,7 +313,7 @@ fn permit(
             Err(step) => return Ok(step),
         }
     }
-    Ok(match is_listed(context, list, &query)? {
+    Ok(match is_listed(context, list, kind, &query)? {
         Some(true) => permit_as(name, subject),
         Some(false) => Step::Dunno,
         None => {

@@ -7,6 +7,7 @@ mod catalogue;
 mod client;
 mod destination;
 mod dnsbl;
+mod dnsbl_guardian;
 mod generic;
 mod hostname;
 mod login;
