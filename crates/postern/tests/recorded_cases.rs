@@ -1,12 +1,12 @@
 //! `postern test --record`: cases made from decisions come out as the decisions did.
 
-use policy::{Answer, PeerName, PeerStatus, Question, Sasl, World};
-use postern::daemon::site::{self, Service, Site, Source};
+mod held;
+
+use held::{Says, Scene, hold};
+use postern::daemon::site::{self, Source};
 use postern::maillog::{Log, Target};
-use postern::record::{Code, Made, Recorder, Settings};
-use postern::rehearsal::{Decided, Rehearsal, Setting, Zone};
-use std::collections::VecDeque;
-use std::net::IpAddr;
+use postern::record::{Recorder, Settings};
+use postern::rehearsal::Zone;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -45,57 +45,10 @@ b.example MX 10 mx.b.example
 null.example MX 0 .
 ";
 
-/// Everything that is asked: the zone, the tables in files, users by a rule, policy actions in turn.
-struct Around<'a> {
-    site: &'a Site,
-    zone: &'a Zone,
-    actions: VecDeque<Result<&'static str, &'static str>>,
-}
-
-impl World for Around<'_> {
-    fn answer(&mut self, question: &Question) -> Option<Answer> {
-        Some(match question {
-            Question::Table { table, key } => match self.site.tables.lookup_now(table.0, key) {
-                Some(found) => Answer::Table(found.map_err(|error| error.text().clone())),
-                None if key.starts_with("broken") => Answer::Table(Err("the table is broken".into())),
-                None => Answer::Table(Ok(key.starts_with('u').then(|| "x".into()))),
-            },
-            Question::Dns { rtype, name } => Answer::Dns(Arc::new(self.zone.query(*rtype, name))),
-            Question::PeerName(address) => Answer::PeerName(self.zone.peer(*address)),
-            Question::PolicyService { .. } => Answer::PolicyService(
-                self.actions.pop_front().unwrap_or(Ok("dunno")).map(Into::into).map_err(Into::into),
-            ),
-            Question::Sleep { .. } => Answer::Done,
-        })
-    }
-}
-
-fn setting(service: &Arc<Service>, zone: &Zone, client: IpAddr, login: Option<&str>) -> Setting {
-    let names = match client.to_string().as_str() {
-        "192.0.2.99" => PeerName::unknown(PeerStatus::Permanent),
-        _ => zone.peer(client),
-    };
-    Setting {
-        service: Arc::clone(service),
-        address: Some(client),
-        port: 40_000,
-        names,
-        server_address: Some([127, 0, 0, 1].into()),
-        server_port: 25,
-        login: login.map(|name| Sasl { method: "PLAIN".into(), username: name.into(), sender: String::new() }),
-        tls: None,
-        epoch: 1_790_000_000,
-        localtime: |_| String::new(),
-        keep: true,
-        cleanup: false,
-    }
-}
+type Row = (&'static str, Option<&'static str>, &'static [Says<'static>], &'static [&'static str]);
 
 /// Sessions: client, login, what policy services say, and the lines.
-type Scene =
-    (&'static str, Option<&'static str>, &'static [Result<&'static str, &'static str>], &'static [&'static str]);
-
-const SCENES: &[Scene] = &[
+const SCENES: &[Row] = &[
     ("192.0.2.10", None, &[], &["EHLO c", "MAIL FROM:<a@b.example>", "RCPT TO:<user@example.com>", "DATA", "."]),
     ("192.0.2.10", None, &[], &["EHLO c", "MAIL FROM:<a@b.example>", "RCPT TO:<x@elsewhere.example>"]),
     ("192.0.2.10", None, &[], &["HELO c", "MAIL FROM:<a@none.example>", "RCPT TO:<user@example.com>"]),
@@ -142,36 +95,6 @@ const SCENES: &[Scene] = &[
     ),
 ];
 
-/// Holds the session and hands its decisions over.
-fn hold(site: &Arc<Site>, zone: &Zone, number: u64, scene: &Scene, recorder: &Recorder) {
-    let (client, login, actions, lines) = scene;
-    let service = &site.services[0];
-    let world = Around { site, zone, actions: actions.iter().copied().collect() };
-    let setting = setting(service, zone, client.parse().expect("an address"), *login);
-    let mut rehearsal = Rehearsal::begin(setting, world).expect("a greeting");
-    for line in *lines {
-        rehearsal.send(format!("{line}\r\n").as_bytes()).expect("an answer");
-    }
-    for Decided { moment, stage, facts, decision, asked } in rehearsal.decided.drain(..) {
-        if decision.trace.steps.is_empty() && decision.rejection.is_none() {
-            continue;
-        }
-        recorder.submit(Made {
-            code: Code::next(facts.now),
-            at: facts.now * 1000,
-            session: number,
-            transaction: 1,
-            site: Arc::clone(site),
-            service: Arc::clone(service),
-            moment,
-            stage,
-            facts,
-            decision,
-            asked,
-        });
-    }
-}
-
 fn run(arguments: &[&str]) -> (String, String, Option<i32>) {
     let output = Command::new(env!("CARGO_BIN_EXE_postern")).arg("test").args(arguments).output().expect("it runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -202,8 +125,8 @@ fn cases_come_out_as_the_decisions_did() {
     let (log, _writer) = Log::open(&Target::Stderr, "mail").expect("a log");
     let recorder = Recorder::start(Settings::of(&site), Vec::new(), log).expect("a thread");
     let (recorder, thread) = recorder.expect("decisions are kept");
-    for (number, scene) in (0..).zip(SCENES) {
-        hold(&site, &zone, number, scene, &recorder);
+    for (number, (client, login, actions, lines)) in (0..).zip(SCENES) {
+        hold(&site, &zone, number, &Scene { client, login: *login, actions, lines }, &recorder);
     }
     recorder.stop();
     thread.join().expect("the thread ends");

@@ -43,6 +43,17 @@ pub fn of_content(check: &CheckStory) -> Vec<String> {
     ]
 }
 
+/// Lists answer with addresses in 127.0.0.0/8. Another answer is of somebody else: the list is gone, or the resolver lies.
+fn stray_answer(step: &StepStory) -> Option<String> {
+    let answers = step.asked.iter().filter(|asked| asked.found && asked.question.starts_with("DNS A "));
+    let stray = answers.flat_map(|asked| asked.answer.split(", ")).find(|address| !address.starts_with("127."))?;
+    let (word, list) = step.restriction.split_once(' ')?;
+    let list = list.split('=').next().unwrap_or(list);
+    Some(format!(
+        "{stray} is not the answer of a blocklist (127.0.0.0/8): {list} is gone, or the resolver lies; take it out, or ask for its own answers: {word} {list}=127.0.0.[2..11]"
+    ))
+}
+
 /// What would change a refusal: the questions that postmasters ask most.
 pub fn what_would_change(step: &StepStory, inquiry: &Inquiry, verdict: &str) -> Vec<String> {
     let word = step.restriction.split(' ').next().unwrap_or_default().to_ascii_lowercase();
@@ -73,13 +84,15 @@ pub fn what_would_change(step: &StepStory, inquiry: &Inquiry, verdict: &str) -> 
             | "reject_rhsbl_helo"
             | "reject_rhsbl_sender"
             | "reject_rhsbl_recipient"
-            | "reject_rhsbl_reverse_client" => vec![
+            | "reject_rhsbl_reverse_client" => stray_answer(step)
+                .into_iter()
+                .chain([
                 "the owner of the address can ask the list to take it off (the reply's text says where)".to_owned(),
                 format!(
                     "to let this one in: check_client_access with an entry \"{client} OK\" before it, in this list, and not before the relay check"
                 ),
                 "to see what else it would refuse: warn_if_reject before it".to_owned(),
-            ],
+            ]).collect(),
             "reject_unknown_client_hostname" | "reject_unknown_client" => vec![
                 format!("the owner of {client} can give it a name in DNS that leads back to it"),
                 "reject_unknown_reverse_client_hostname asks for less: any name".to_owned(),

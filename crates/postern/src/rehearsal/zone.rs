@@ -83,6 +83,8 @@ impl Zone {
             [] => return Ok(()),
         };
         let (rtype, data) = match *rest {
+            // For negative answers; nobody asks for it.
+            ["SOA", ..] => return Ok(()),
             [word] => ("*", vec![word]),
             [rtype, ref data @ ..] => (rtype, data.to_vec()),
             [] => return Err(bad()),
@@ -104,12 +106,25 @@ impl Zone {
         Ok(())
     }
 
+    /// The records of `*` in the nearest domain above a name.
+    fn wildcard(&self, name: &str) -> Option<&HashMap<RecordType, Vec<Entry>>> {
+        let parents = name.match_indices('.').map(|(dot, _)| &name[dot + 1..]);
+        for parent in parents {
+            if let Some(found) = self.names.get(&format!("*.{parent}")) {
+                return Some(found);
+            }
+            if self.names.contains_key(parent) {
+                return None;
+            }
+        }
+        None
+    }
+
     /// The answer, graded as the resolver grades it.
     pub fn query(&self, rtype: RecordType, name: &str) -> DnsAnswer {
         let failure = |status, what: &str| DnsAnswer::failed(status, failure_text(name, rtype, what));
         let no_data = || failure(DnsStatus::NotFound, "Host found but no data record of requested type");
-        let wildcard = || name.split_once('.').and_then(|(_, parent)| self.names.get(&format!("*.{parent}")));
-        let Some(types) = self.names.get(name).or_else(wildcard) else {
+        let Some(types) = self.names.get(name).or_else(|| self.wildcard(name)) else {
             // A name above a known one is there, without records.
             let below = format!(".{name}");
             return match self.names.keys().any(|known| known.ends_with(&below)) {
