@@ -109,7 +109,16 @@ impl Routing {
         let local = unquoted(&stripped.local);
         resolved.flags.routed = local.contains(['@', '%', '!']);
         resolved.flags.error |= local.starts_with('-') && !self.allow_min_user;
-        let Some(domain) = stripped.remote else {
+        let mut remote = stripped.remote;
+        if remote.is_none() && stripped.here.is_none() {
+            // With append_at_myorigin = no: an address without domain is of this host, which needn't be a destination.
+            match self.is_local_domain(&self.myhostname, ask)? {
+                Matched::Failed(why) => return Ok(Err(Failed(why))),
+                Matched::No => remote = Some(self.myhostname.clone()),
+                Matched::Yes => {}
+            }
+        }
+        let Some(domain) = remote else {
             let domain = stripped.here.as_deref().unwrap_or(&self.myhostname);
             resolved.recipient = format!("{local}@{domain}");
             resolved.class = AddressClass::Local;

@@ -52,6 +52,8 @@ pub struct Conversation {
     pub(super) exchange: Option<Exchange>,
     pub(super) answerer: Answerer,
     pub(super) policy_state: PolicyState,
+    /// How often the session had taken a transaction back when a decision was last made.
+    pub(super) resets: u64,
     pub(super) ledger: Ledger,
     /// The last decision, until it is known whether a queue id belongs to it.
     pub(super) decided: Option<Made>,
@@ -120,6 +122,7 @@ impl Conversation {
             exchange: None,
             answerer,
             policy_state: PolicyState::default(),
+            resets: 0,
             ledger,
             decided: None,
             number: NUMBER.fetch_add(1, Ordering::Relaxed),

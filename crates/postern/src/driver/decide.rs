@@ -39,6 +39,11 @@ impl Conversation {
 
     /// Evaluate the lists that are due and act on the outcome.
     pub(super) async fn decide(&mut self, decide: Decide) -> Verdict {
+        // RSET ends what VRFY began without a message, too.
+        if self.resets != self.session.resets() {
+            self.resets = self.session.resets();
+            self.policy_state.reset_transaction();
+        }
         let facts = self.facts();
         self.mails += u32::from(decide.moment == Moment::Mail);
         let mut evaluation = Evaluation::start(decide.moment, decide.stage);

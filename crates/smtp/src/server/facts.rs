@@ -67,6 +67,11 @@ impl ServerSession {
         self.pending_sender.as_deref().or(self.transaction.sender.as_deref())
     }
 
+    /// How often a transaction was taken back: what was decided before the last time is forgotten.
+    pub fn resets(&self) -> u64 {
+        self.resets
+    }
+
     /// The recipient being judged at RCPT or VRFY (internal form).
     pub fn pending_recipient(&self) -> Option<&str> {
         self.pending_recipient.as_ref().map(|r| r.address.as_str())

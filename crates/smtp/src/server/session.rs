@@ -122,6 +122,8 @@ pub struct ServerSession {
     pub(super) pending_recipient: Option<Recipient>,
     /// What MAIL or RCPT is answered if the syntax of its address turns out to be right.
     pub(super) pending_refusal: Option<String>,
+    /// How often the transaction was taken back.
+    pub(super) resets: u64,
     /// The MAIL, RCPT or VRFY argument, if it is more than the address in brackets.
     pub(super) argument: Option<String>,
     pub(super) etrn_domain: Option<String>,
@@ -198,6 +200,7 @@ impl ServerSession {
             pending_sender: None,
             pending_recipient: None,
             pending_refusal: None,
+            resets: 0,
             argument: None,
             etrn_domain: None,
             queue_id: None,
@@ -465,6 +468,7 @@ impl ServerSession {
 
     /// Back to before MAIL (RSET, HELO, the end of a message). The message itself is someone else's business.
     pub(super) fn reset_transaction(&mut self) {
+        self.resets += 1;
         self.queue_id = None;
         self.content = None;
         self.pending_sender = None;
