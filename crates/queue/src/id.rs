@@ -38,6 +38,11 @@ impl QueueId {
         id
     }
 
+    /// In the long form? Then it is unique for ever.
+    pub fn is_long(&self) -> bool {
+        self.as_str().as_bytes().contains(&SEPARATOR)
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()

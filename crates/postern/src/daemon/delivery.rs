@@ -11,6 +11,7 @@ use crate::maillog::Log;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use message::recipients::{self, InRecipient};
+use policy::address::AddressClass;
 use policy::{Ask, DnsAnswer, DnsRecord, DnsStatus, Ledger, RecordType, Suspend, TableId};
 use queue::{QueueId, QueueIdSource, Recipient, Recovery, Spool};
 use smtp::server::Notify;
@@ -126,6 +127,7 @@ impl Router for SiteRouter {
                             transport: resolved.transport,
                             nexthop: resolved.nexthop,
                             recipient: resolved.recipient,
+                            is_local: resolved.class == AddressClass::Local,
                         });
                     }
                     Err(Suspend) => {

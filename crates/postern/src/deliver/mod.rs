@@ -39,6 +39,8 @@ pub struct Route {
     pub nexthop: String,
     /// The recipient, internal form, as resolved.
     pub recipient: String,
+    /// Its domain is one of `mydestination`.
+    pub is_local: bool,
 }
 
 /// It can't be told now; with the reason for the log.

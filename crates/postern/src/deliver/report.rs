@@ -95,6 +95,8 @@ async fn post(
         let id = surroundings.ids.next(config.long_queue_ids, now);
         let Some(mut report) = make(id, now) else { return Ok(None) };
         let expanded = surroundings.router.expand(id, to).await.map_err(|error| error.0)?;
+        let message_id = bounce::message_id(id, now, &config.report.myhostname);
+        (surroundings.log)(&config.cleanup_tag, format!("{id}: message-id={message_id}"));
         for line in expanded.log {
             (surroundings.log)(&config.cleanup_tag, line);
         }

@@ -35,6 +35,14 @@ pub struct ReportSettings {
     pub copies: Copies,
 }
 
+impl ReportSettings {
+    /// Is this address, in a domain of ours, the one that reports of failed reports would go to?
+    pub fn is_double_bounce_sender(&self, address: &str) -> bool {
+        let user = address.rsplit_once('@').map_or(address, |(user, _)| user);
+        user.eq_ignore_ascii_case(&self.double_bounce_sender)
+    }
+}
+
 /// Who gets the postmaster's copies; only classes that `notify_classes` names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Copies {
@@ -284,6 +292,14 @@ fn shown_sender(envelope: &Envelope, settings: &ReportSettings) -> String {
     }
 }
 
+/// The Message-Id of a message of ours that arrives `now` (Unix microseconds).
+pub fn message_id(queue_id: QueueId, now: i64, myhostname: &str) -> String {
+    match queue_id.is_long() {
+        true => format!("<{queue_id}@{myhostname}>"),
+        false => format!("<{}.{queue_id}@{myhostname}>", text::stamp(now)),
+    }
+}
+
 /// What goes before the empty line.
 pub fn headers(content: &[u8]) -> &[u8] {
     if content.starts_with(b"\n") {
@@ -296,7 +312,7 @@ fn header(out: &mut String, kind: ReportKind, settings: &ReportSettings, posting
     let Posting { queue_id, now, to } = posting;
     let ReportSettings { myhostname, myorigin, mail_name, .. } = settings;
     let date = (settings.date)(now.div_euclid(1_000_000));
-    let stamp = text::stamp(now);
+    let message_id = message_id(queue_id, now, myhostname);
     let _ = write!(
         out,
         "Received: by {myhostname} ({mail_name})\n\tid {queue_id}; {date}\n\
@@ -308,7 +324,7 @@ fn header(out: &mut String, kind: ReportKind, settings: &ReportSettings, posting
          MIME-Version: 1.0\n\
          Content-Type: multipart/report; report-type=delivery-status;\n\tboundary=\"{boundary}\"\n\
          Content-Transfer-Encoding: 8bit\n\
-         Message-Id: <{stamp}.{queue_id}@{myhostname}>\n\
+         Message-Id: {message_id}\n\
          \n\
          This is a MIME-encapsulated message.\n",
         kind.subject(),

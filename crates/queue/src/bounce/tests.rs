@@ -299,3 +299,10 @@ fn headers_end_at_the_empty_line() {
         assert_eq!(headers(content.as_bytes()), want.as_bytes(), "{content:?}");
     }
 }
+
+#[test]
+fn message_ids_of_long_queue_ids_are_short() {
+    let id = |text: &str| message_id(text.parse().unwrap(), NOW, "mail.example.com");
+    assert_eq!(id("92DB599E0FA"), "<20261122124626.92DB599E0FA@mail.example.com>");
+    assert_eq!(id("4jXg5d6lshz1ShXD"), "<4jXg5d6lshz1ShXD@mail.example.com>");
+}

@@ -10,6 +10,7 @@ mod envelope;
 mod failure;
 mod reply;
 mod session;
+mod transcript;
 
 pub use capabilities::Capabilities;
 pub use failure::Failure;

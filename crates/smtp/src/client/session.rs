@@ -77,7 +77,7 @@ struct Current {
 /// An SMTP or LMTP client session. Times are milliseconds.
 #[derive(Debug)]
 pub struct ClientSession {
-    settings: Arc<ClientSettings>,
+    pub(super) settings: Arc<ClientSettings>,
     /// `name[address]`.
     peer: String,
     reader: ReplyReader,
@@ -99,9 +99,9 @@ pub struct ClientSession {
     /// A 421 came, or nonsense: not to be used again.
     spent: bool,
     closed: bool,
-    history: History,
+    pub(super) history: History,
     /// The server doesn't follow the protocol, or says that we don't.
-    odd: bool,
+    pub(super) odd: bool,
 }
 
 impl ClientSession {
@@ -153,22 +153,6 @@ impl ClientSession {
     /// What the server calls itself in its reply to EHLO or HELO.
     pub fn server_name(&self) -> &str {
         &self.server_name
-    }
-
-    /// What was said, if somebody didn't follow the protocol and `keep_history` is set. Gives it once.
-    pub fn transcript(&mut self) -> Option<String> {
-        std::mem::take(&mut self.odd).then(|| self.history.take()).filter(|text| !text.is_empty())
-    }
-
-    fn note(&mut self, direction: &str, line: &str) {
-        if self.settings.keep_history {
-            self.history.add(direction, line.as_bytes(), true);
-        }
-    }
-
-    /// An error reply: is it about the protocol?
-    fn blame(&mut self, reply: &ServerReply) {
-        self.odd |= matches!(reply.code, ..400 | 500..510 | 555 | 600..);
     }
 
     /// When to call [`ClientSession::handle_timeout`]; `None` while nothing is awaited.

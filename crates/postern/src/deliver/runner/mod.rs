@@ -8,7 +8,7 @@ mod completion;
 use super::agent::{Attempt, Connection, Request, Transcript, now, serve};
 use super::config::Transport;
 use super::handle::Order;
-use super::outcome::{Outcome, active_line};
+use super::outcome::{Outcome, Status, active_line};
 use super::report::{self, Reports};
 use super::{DeliverConfig, Route, Surroundings, Temporary};
 use queue::schedule::{Destinations, SECOND, Turn};
@@ -277,7 +277,7 @@ impl Runner {
         let Some(active) = self.active.get(&id) else { return };
         let (message, since) = (active.message.clone(), active.since);
         let mut requests: Vec<Request> = Vec::new();
-        let mut failed = Vec::new();
+        let (mut failed, mut discarded) = (Vec::new(), Vec::new());
         for (index, route) in routes {
             let route = match route {
                 Ok(route) => route,
@@ -287,6 +287,10 @@ impl Runner {
                     continue;
                 }
             };
+            if route.is_local && self.config.report.is_double_bounce_sender(&route.recipient) {
+                discarded.push(index);
+                continue;
+            }
             let Some(transport) = self.config.transports.get(&route.transport) else {
                 let text = format!("warning: {id}: transport {} is not in master.cf", route.transport);
                 self.log(&self.config.qmgr_tag, text);
@@ -312,6 +316,10 @@ impl Runner {
         for (index, reason) in failed {
             self.unreachable(&message, index, since, &Outcome::deferred("4.3.0", reason, "none"));
         }
+        for index in discarded {
+            let outcome = Outcome::delivered("undeliverable postmaster notification discarded", "none");
+            self.unreachable(&message, index, since, &outcome);
+        }
         if self.draining.is_some() {
             requests.clear();
         }
@@ -326,7 +334,7 @@ impl Runner {
         self.one_less(id);
     }
 
-    /// What no agent gets to see is logged as error(8) would.
+    /// What no agent gets to see is logged as error(8) would, or as done by the queue manager.
     fn unreachable(&mut self, message: &Message, index: usize, since: i64, outcome: &Outcome) {
         let times = super::outcome::Times {
             arrival: message.envelope.arrival,
@@ -337,8 +345,9 @@ impl Runner {
             uses: 0,
         };
         let id = message.envelope.queue_id;
+        let tag = if outcome.status == Status::Sent { &self.config.qmgr_tag } else { &self.config.error_tag };
         if let Some(recipient) = message.envelope.recipients.get(index) {
-            self.log(&self.config.error_tag, outcome.log_line(id, recipient, &times));
+            self.log(tag, outcome.log_line(id, recipient, &times));
         }
         self.note(id, index, outcome);
     }
@@ -467,6 +476,7 @@ fn filter_route(filter: &str, recipient: &str) -> Route {
         transport: transport.to_owned(),
         nexthop: if nexthop.is_empty() { domain } else { nexthop }.to_owned(),
         recipient: recipient.to_owned(),
+        is_local: false,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Delivery from end to end: a real spool, servers on ports the system picks, and the log.
 
+mod reports;
+
 use super::super::{Expanded, Found, LogLine, Pending, Resolver, Router, start};
 use super::*;
 use config::{HostFacts, MainCf, MasterCf, Parameters};
@@ -18,7 +20,12 @@ impl Router for Routes {
         let domain = recipient.rsplit_once('@').map_or("", |(_, domain)| domain);
         let route = self.0.iter().find(|(name, _)| *name == domain).map(|(_, value)| {
             let (transport, nexthop) = value.split_once(':').unwrap();
-            Route { transport: transport.into(), nexthop: nexthop.into(), recipient: recipient.into() }
+            Route {
+                transport: transport.into(),
+                nexthop: nexthop.into(),
+                recipient: recipient.into(),
+                is_local: domain == "h.example",
+            }
         });
         Box::pin(async { route.ok_or_else(|| Temporary("no table".into())) })
     }
@@ -253,14 +260,16 @@ fn what_bounces_comes_back_and_what_waits_stays() {
             line("bad", &format!("dsn=5.1.1, status=bounced {}", said("550 5.1.1 no such user"))),
             line("good", "dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as SINK)"),
             line("later", &format!("dsn=4.2.1, status=deferred {}", said("450 4.2.1 later"))),
+            lines[4].clone(),
             "postfix/bounce: QID: sender non-delivery notification: QID".to_owned(),
-            lines[5].clone(),
+            lines[6].clone(),
             "postfix/discard: QID: to=<s@back.example>, relay=none, delay=D, delays=D, dsn=2.0.0, status=sent (gone)"
                 .to_owned(),
             "postfix/qmgr: QID: removed".to_owned(),
         ]
     );
-    assert!(lines[5].starts_with("postfix/qmgr: QID: from=<>, size="), "{}", lines[5]);
+    assert!(lines[4].starts_with("postfix/cleanup: QID: message-id=<"), "{}", lines[4]);
+    assert!(lines[6].starts_with("postfix/qmgr: QID: from=<>, size="), "{}", lines[6]);
     lab.handle.drain(std::time::Duration::from_secs(5));
     assert_eq!(lab.spool.queue_ids(), [id]);
     let left = lab.spool.message(id).unwrap();
@@ -298,7 +307,7 @@ fn mail_too_old_is_given_up() {
     let lines = lab.until(": removed");
     assert!(lines[1].ends_with("dsn=4.3.2, status=deferred (try later)"), "{}", lines[1]);
     assert_eq!(lines[2], "postfix/qmgr: QID: from=<s@back.example>, status=expired, returned to sender");
-    assert_eq!(lines[3], "postfix/bounce: QID: sender non-delivery notification: QID");
+    assert_eq!(lines[4], "postfix/bounce: QID: sender non-delivery notification: QID");
 }
 
 #[test]
@@ -372,7 +381,7 @@ fn what_the_last_run_left_is_finished() {
         lab.handle.enqueue(message);
     }
     let lines = lab.until(": removed");
-    assert_eq!(lines[1], "postfix/bounce: QID: sender non-delivery notification: QID");
+    assert_eq!(lines[2], "postfix/bounce: QID: sender non-delivery notification: QID");
 }
 
 #[test]
@@ -390,115 +399,6 @@ fn a_refused_recipient_does_not_take_others_with_it() {
     assert!(lines.contains(&format!("postfix/smtp: QID: to=<later@a.example>, {deferred} ({refused})")), "{lines:#?}");
 }
 
-/// Where bounces and notices go in these tests.
-const COPIES: &str = "\
-notify_classes = bounce, 2bounce, delay, protocol
-bounce_notice_recipient = bounces@note.example
-2bounce_notice_recipient = doubles@note.example
-delay_notice_recipient = delays
-error_notice_recipient = errors
-";
-
-fn routes(hop: &str) -> Vec<(&'static str, String)> {
-    let discard = |domain| (domain, "discard:taken".to_owned());
-    vec![("a.example", hop.to_owned()), discard("back.example"), discard("note.example"), discard("example.com")]
-}
-
-/// Lines of bounce(8), and those that say where mail went.
-fn reports(lines: &[String]) -> Vec<String> {
-    let told = |l: &&String| l.starts_with("postfix/bounce: ") || l.contains("(taken)");
-    let lines = lines.iter().filter(told);
-    lines.map(|line| line.replace(", relay=none, delay=D, delays=D, dsn=2.0.0, status=sent (taken)", "")).collect()
-}
-
-#[test]
-fn the_postmaster_gets_copies_of_bounces() {
-    let (port, _told) = server(&[("RCPT TO:<bad", "550 5.1.1 no such user")]);
-    let main_cf = format!("{COPIES}minimal_backoff_time = 1h\n");
-    let lab = Lab::new(routes(&format!("smtp:[127.0.0.1]:{port}")), &main_cf);
-    lab.send("s@back.example", &["bad@a.example"]);
-    let lines: Vec<String> = (0..3).flat_map(|_| lab.until(": removed")).collect();
-    let mut seen = reports(&lines);
-    seen.sort();
-    let mut want = [
-        "postfix/bounce: QID: sender non-delivery notification: QID",
-        "postfix/bounce: QID: postmaster non-delivery notification: QID",
-        "postfix/discard: QID: to=<s@back.example>",
-        "postfix/discard: QID: to=<bounces@note.example>",
-    ];
-    want.sort_unstable();
-    assert_eq!(seen, want, "{lines:#?}");
-    assert!(lines.iter().any(|l| l.contains(": from=<double-bounce@mail.example.com>, ")), "{lines:#?}");
-
-    lab.send("", &["bad@a.example"]);
-    let lines: Vec<String> = (0..2).flat_map(|_| lab.until(": removed")).collect();
-    let postmaster = "postfix/bounce: QID: postmaster non-delivery notification: QID";
-    assert_eq!(reports(&lines), [postmaster, "postfix/discard: QID: to=<doubles@note.example>"], "{lines:#?}");
-
-    lab.send("double-bounce@mail.example.com", &["bad@a.example"]);
-    let lines = lab.until(": removed");
-    let discarded = "postfix/bounce: warning: QID undeliverable postmaster notification discarded";
-    assert_eq!(reports(&lines), [discarded.replace("QID ", "QID: ")], "{lines:#?}");
-    assert!(lab.spool.is_empty());
-}
-
-#[test]
-fn delays_are_told_once_and_their_end_too() {
-    let lab = Lab::new(
-        vec![
-            ("a.example", "retry:4.3.2 try later".into()),
-            ("back.example", "discard:taken".into()),
-            ("example.com", "discard:taken".into()),
-        ],
-        &format!("{COPIES}delay_warning_time = 1h\nconfirm_delay_cleared = yes\n"),
-    );
-    let mut message = lab.message("s@back.example", &["x@a.example"]);
-    Arc::make_mut(&mut message.envelope).arrival -= 3600 * SECOND;
-    let id = message.envelope.queue_id;
-    lab.spool.submit_and_wait(message.clone()).unwrap();
-    lab.handle.enqueue(message);
-    let lines: Vec<String> = (0..2).flat_map(|_| lab.until(": removed")).collect();
-    let mut seen = reports(&lines);
-    seen.sort();
-    let want = [
-        "postfix/bounce: QID: postmaster delay notification: QID",
-        "postfix/bounce: QID: sender delay notification: QID",
-        "postfix/discard: QID: to=<delays@example.com>",
-        "postfix/discard: QID: to=<s@back.example>",
-    ];
-    assert_eq!(seen, want, "{lines:#?}");
-    lab.handle.flush();
-    let lines = lab.until("status=deferred (try later)");
-    assert!(reports(&lines).is_empty(), "{lines:#?}");
-    lab.handle.drain(std::time::Duration::from_secs(5));
-    let left = lab.spool.message(id).unwrap();
-    assert_eq!(left.envelope.recipients[0].status.as_ref().unwrap().action, "delayed");
-    // Now the mail goes out.
-    let lab = Lab::new(
-        vec![("a.example", "discard:at last".into()), ("back.example", "discard:taken".into())],
-        "confirm_delay_cleared = yes\n",
-    );
-    let mut envelope = left.envelope.as_ref().clone();
-    envelope.recipients[0].next_attempt = 0;
-    let message = Message { envelope: Arc::new(envelope), ..lab.message("", &[]) };
-    lab.spool.submit_and_wait(message.clone()).unwrap();
-    lab.handle.enqueue(message);
-    let lines: Vec<String> = (0..2).flat_map(|_| lab.until(": removed")).collect();
-    let want =
-        ["postfix/bounce: QID: sender delivery status notification: QID", "postfix/discard: QID: to=<s@back.example>"];
-    assert_eq!(reports(&lines), want, "{lines:#?}");
-}
-
-#[test]
-fn the_postmaster_sees_sessions_with_odd_servers() {
-    let (port, _told) = server(&[("RCPT TO:<odd", "501 5.5.4 syntax")]);
-    let lab = Lab::new(routes(&format!("smtp:[127.0.0.1]:{port}")), "notify_classes = protocol\n");
-    lab.send("", &["odd@a.example"]);
-    let lines: Vec<String> = (0..2).flat_map(|_| lab.until(": removed")).collect();
-    assert_eq!(reports(&lines), ["postfix/discard: QID: to=<postmaster@example.com>"], "{lines:#?}");
-    assert!(lines.iter().any(|l| l.contains(": from=<double-bounce@mail.example.com>, ")), "{lines:#?}");
-}
-
 #[test]
 fn soft_bounce_of_a_delivery_service() {
     let (port, _told) = server(&[("RCPT TO:<bad", "550 5.1.1 no such user")]);
@@ -506,4 +406,17 @@ fn soft_bounce_of_a_delivery_service() {
     lab.send("s@back.example", &["bad@a.example"]);
     let lines = lab.until("(in reply to RCPT TO command))");
     assert!(lines[1].contains("dsn=5.1.1, status=SOFTBOUNCE (host"), "{lines:#?}");
+}
+
+#[test]
+fn replies_to_our_reports_are_discarded() {
+    let lab = Lab::new(vec![("h.example", "local:h.example".into())], "");
+    lab.send("", &["Double-Bounce@h.example"]);
+    let lines = lab.until(": removed");
+    let sent =
+        "relay=none, delay=D, delays=D, dsn=2.0.0, status=sent (undeliverable postmaster notification discarded)";
+    assert_eq!(lines[1], format!("postfix/qmgr: QID: to=<Double-Bounce@h.example>, {sent}"));
+    lab.send("", &["double-bounce+x@h.example"]);
+    let lines = lab.until(": removed");
+    assert!(lines[1].ends_with("status=sent (delivered to maildir)"), "{lines:#?}");
 }
