@@ -11,7 +11,8 @@ use super::peers::{Peer, Site, Who};
 use super::table::{Figure, Table};
 
 /// The cells, in the order of the table.
-pub const CELLS: [&str; 9] = ["reject", "accept", "idle", "dns30", "start", "lookups", "headers", "access", "policy"];
+pub const CELLS: [&str; 10] =
+    ["reject", "accept", "idle", "dns30", "start", "lookups", "headers", "access", "policy", "tls"];
 
 /// Client addresses of the load cells.
 pub const CLIENTS: (Ipv4Addr, u32) = (Ipv4Addr::new(127, 1, 0, 1), 16);
@@ -61,6 +62,7 @@ impl Bench {
                 "headers" if who != Who::Sink => self.headers(who),
                 "access" if who != Who::Sink => self.access(who),
                 "policy" if who != Who::Sink => self.policy(who),
+                "tls" if who != Who::Sink => self.tls(who),
                 _ => Ok(()),
             };
             result.map_err(|e| format!("{cell}, {}: {e}", who.name()))?;

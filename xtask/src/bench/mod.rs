@@ -10,6 +10,7 @@ mod meter;
 mod peers;
 mod policy;
 mod table;
+mod tls;
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;

@@ -52,6 +52,14 @@ pub enum Figure {
     PolicyMemory,
     /// Threads that such sessions add.
     PolicyThreads,
+    /// Server CPU of a session with a TLS handshake, ECDSA, µs.
+    TlsEcdsaCpu,
+    /// The same with RSA.
+    TlsRsaCpu,
+    /// Sessions with a handshake a second, ECDSA.
+    TlsRate,
+    /// Memory of an idle session under TLS, KiB.
+    TlsIdleMemory,
 }
 
 /// What must hold.
@@ -91,6 +99,10 @@ impl Figure {
             Self::PolicyCpu => ("policy query: server CPU it adds, µs", Target::Between(0.0, 60.0)),
             Self::PolicyMemory => ("silent policy service: KiB a waiting session", Target::Between(0.0, 20.0)),
             Self::PolicyThreads => ("silent policy service: threads for all", Target::Between(0.0, 0.0)),
+            Self::TlsEcdsaCpu => ("tls, ECDSA P-256: server CPU, µs a session", Target::BelowPostfix(1.5)),
+            Self::TlsRsaCpu => ("tls, RSA 2048: server CPU, µs a session", Target::BelowPostfix(1.5)),
+            Self::TlsRate => ("tls, ECDSA P-256: sessions/s", Target::None),
+            Self::TlsIdleMemory => ("tls idle: own memory, KiB a session", Target::None),
         };
         (text.to_owned(), target)
     }

@@ -8,6 +8,7 @@ use super::{Arg, Argument, Input, Restriction, entry};
 use crate::action::interpret;
 use crate::address::Lookup;
 use crate::context::Context;
+use crate::decision::{ErrorClass, LogEntry};
 use crate::facts::Certificate;
 use crate::question::Suspend;
 use crate::refusal::Refusal;
@@ -83,7 +84,8 @@ fn permit_tls_clientcerts(context: &mut Context<'_, '_>, all: bool) -> Result<St
             Lookup::NotFound => {}
             Lookup::Failed(why) | Lookup::Broken(why) => {
                 context.warning(why);
-                return Ok(Step::Abort(Refusal::lookup_failure(fingerprint)));
+                let name = context.subject_name(context.subject)?;
+                return Ok(Step::Abort(Refusal::lookup_failure(&name)));
             }
         }
     }
@@ -104,9 +106,14 @@ fn check_ccert_access(context: &mut Context<'_, '_>, arg: &Arg) -> Result<Step, 
             }
         };
         if let Some(entry) = access_value(context, table, key)? {
-            let step = interpret(context, &entry, Subject::Certificate, Guard::None)?;
-            if !matches!(step, Step::Dunno) {
-                return Ok(step);
+            match interpret(context, &entry, Subject::Certificate, Guard::None)? {
+                Step::Dunno => {}
+                // Where a refusal is only logged, it is no answer: the other fingerprint has its turn.
+                Step::Reject(refusal) if context.warn && refusal.class == ErrorClass::Policy => {
+                    let text = refusal.reply(context.plan.soft_bounce, context.plan.smtputf8);
+                    context.log.push(LogEntry::Event { word: "reject_warning", text });
+                }
+                step => return Ok(step),
             }
         }
     }
@@ -209,7 +216,7 @@ mod tests {
             ("permit_tls_all_clientcerts", "hash:/none", false, refused),
             ("permit_tls_all_clientcerts", "hash:/none", true, "250"),
             ("permit_tls_all_clientcerts", "hash:/key", false, "250"),
-            ("permit_tls_clientcerts", "hash:/down", false, "451 4.3.0 <BB:02>: Temporary lookup failure"),
+            ("permit_tls_clientcerts", "hash:/down", false, "451 4.3.0 <u@example.com>: Temporary lookup failure"),
         ] {
             let list = format!("{list}, reject");
             let values = [
@@ -243,6 +250,20 @@ mod tests {
                 .entry("hash:/dunno", "bb:02", "DUNNO");
             assert_eq!(under_tls(&values, script, shown(false)).reply(), reply, "{argument}");
         }
+    }
+
+    #[test]
+    fn each_fingerprint_has_its_warning() {
+        let values = [
+            ("smtpd_recipient_restrictions", "warn_if_reject check_ccert_access hash:/both"),
+            ("smtpd_tls_ask_ccert", "yes"),
+        ];
+        let script =
+            Script::default().entry("hash:/both", "aa:01", "REJECT one").entry("hash:/both", "bb:02", "REJECT two");
+        let warned =
+            |text: &str| format!("reject_warning: 554 5.7.1 <mx.example.org>: Client certificate rejected: {text}");
+        let mut bench = under_tls(&values, script, shown(false));
+        assert_eq!(log(&bench.rcpt()), [warned("one"), warned("two")]);
     }
 
     #[test]

@@ -238,3 +238,21 @@ impl ClientCertVerifier for AnyCertificate {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_as_postmap_writes_it() {
+        for (text, bytes) in [
+            ("", Some(&b""[..])),
+            ("LS0tLS1CRUdJTg==", Some(b"-----BEGIN")),
+            ("LS0t\nLS1CRUdJTg==\n", Some(b"-----BEGIN")),
+            ("/+8=", Some(&[0xff, 0xef])),
+            ("/etc/postfix/key.pem", None),
+        ] {
+            assert_eq!(decode(text).as_deref(), bytes, "{text}");
+        }
+    }
+}
