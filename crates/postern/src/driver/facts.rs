@@ -51,7 +51,7 @@ pub fn facts(session: &ServerSession, around: Surroundings) -> Facts {
         sasl: around.sasl,
         tls: around.tls,
         improper_pipelining: session.improper_pipelining(),
-        smtputf8: session.mail_options().smtputf8,
+        smtputf8: session.smtputf8(),
         now: around.now,
         localtime: around.localtime,
     }

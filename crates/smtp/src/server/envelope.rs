@@ -132,6 +132,8 @@ impl ServerSession {
             ..PathRules::default()
         };
         let Ok(sender) = self.path(path.text, rules) else {
+            // a VRFY that follows has it, too
+            self.transaction.options.smtputf8 = rules.smtputf8;
             return self.fail("501 5.1.7 Bad sender address syntax");
         };
         self.mail_options_line(sender, line);
@@ -290,7 +292,7 @@ impl ServerSession {
             }
             return self.fail(UNICODE_ADDRESS);
         }
-        self.pending_recipient = Some(Recipient { address, command: text, ..Recipient::default() });
+        self.pending_recipient = Some(Recipient { address, command: text, smtputf8, ..Recipient::default() });
         self.decide(Moment::Vrfy);
     }
 }

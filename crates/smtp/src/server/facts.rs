@@ -67,6 +67,11 @@ impl ServerSession {
         self.pending_sender.as_deref().or(self.transaction.sender.as_deref())
     }
 
+    /// Does the sender, or VRFY for itself, ask for SMTPUTF8?
+    pub fn smtputf8(&self) -> bool {
+        self.transaction.options.smtputf8 || self.pending_recipient.as_ref().is_some_and(|r| r.smtputf8)
+    }
+
     /// How often a transaction was taken back: what was decided before the last time is forgotten.
     pub fn resets(&self) -> u64 {
         self.resets

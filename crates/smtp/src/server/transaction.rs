@@ -85,6 +85,8 @@ pub struct Recipient {
     pub orcpt: Option<String>,
     /// The RCPT command as received (only with `smtpd_proxy_filter`).
     pub command: String,
+    /// VRFY's own SMTPUTF8.
+    pub smtputf8: bool,
 }
 
 /// What MAIL FROM asked for.
