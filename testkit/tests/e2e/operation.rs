@@ -113,6 +113,29 @@ fn the_reload_command_checks_first() {
     assert!(!server.log().contains("reload refused"), "{}", server.tail());
 }
 
+/// What lint warns of, serve and reload say, too, with place and code; it keeps them from nothing.
+#[test]
+#[ignore = "run by cargo xtask test"]
+fn lint_speaks_at_start_and_at_reload() {
+    let mut server = Server::start("");
+    server.program.stop(Duration::from_secs(10));
+    server.configure("smtpd_recipient_restrictions = permit_mynetworks, reject_rbl_client bl.example\n");
+    server.restart();
+    let told = |text: &str, code: &str| {
+        let warning = text.lines().any(|l| l.contains("/main.cf:") && l.contains("warning: ") && l.contains(code));
+        assert!(warning, "no {code} in:\n{text}");
+    };
+    told(&server.program.output(), "[dnsbl-without-filter]");
+    server.configure(
+        "smtpd_recipient_restrictions = permit, reject_unknown_sender_domain\nsmtpd_banner = $myhostname again\n",
+    );
+    let (succeeded, text) = reload(&server);
+    told(&text, "[unreachable-restriction]");
+    assert!(succeeded, "{text}");
+    let greeting = || Dialog::connect(server.port).and_then(|mut d| d.reply()).unwrap_or_default();
+    assert!(wait_until(Duration::from_secs(15), || greeting() == "220 mail.example.com again"), "{}", server.tail());
+}
+
 #[test]
 #[ignore = "run by cargo xtask test"]
 fn an_unwritable_spool_does_not_start() {

@@ -66,7 +66,7 @@ pub fn what_would_change(step: &StepStory, inquiry: &Inquiry, verdict: &str) -> 
         vec!["a table could not be read: the answers above and the warning in the log name it".to_owned()]
     } else {
         match word.as_str() {
-            "reject_unauth_destination" | "defer_unauth_destination" => vec![
+            "reject_unauth_destination" | "defer_unauth_destination" | "check_relay_domains" => vec![
                 format!(
                     "if {domain} is yours: add it to mydestination, virtual_alias_domains, virtual_mailbox_domains or relay_domains"
                 ),
@@ -74,12 +74,13 @@ pub fn what_would_change(step: &StepStory, inquiry: &Inquiry, verdict: &str) -> 
                 "if it is a user of yours: let them log in (AUTH), and have permit_sasl_authenticated before it"
                     .to_owned(),
             ],
-            "smtpd_reject_unlisted_recipient" | "reject_unlisted_recipient" => vec![
+            "smtpd_reject_unlisted_recipient" | "reject_unlisted_recipient" | "check_recipient_maps" => vec![
                 format!("if {recipient} should exist: add it to the table that the look-ups above went to"),
                 "if the next hop knows the recipients: set the table's parameter (relay_recipient_maps, …) to nothing"
                     .to_owned(),
             ],
             "reject_rbl_client"
+            | "reject_rbl"
             | "reject_rhsbl_client"
             | "reject_rhsbl_helo"
             | "reject_rhsbl_sender"
@@ -100,12 +101,17 @@ pub fn what_would_change(step: &StepStory, inquiry: &Inquiry, verdict: &str) -> 
             "reject_unknown_reverse_client_hostname" => {
                 vec![format!("the owner of {client} can give it a name in DNS")]
             }
-            "reject_invalid_helo_hostname" | "reject_non_fqdn_helo_hostname" | "reject_unknown_helo_hostname" => vec![
+            "reject_invalid_helo_hostname"
+            | "reject_non_fqdn_helo_hostname"
+            | "reject_unknown_helo_hostname"
+            | "reject_invalid_hostname"
+            | "reject_non_fqdn_hostname"
+            | "reject_unknown_hostname" => vec![
                 "the client should say its full host name in EHLO, one that DNS knows".to_owned(),
                 "own users' programs say odd names: have permit_mynetworks and permit_sasl_authenticated before it"
                     .to_owned(),
             ],
-            "reject_unknown_sender_domain" | "reject_unknown_recipient_domain" => vec![
+            "reject_unknown_sender_domain" | "reject_unknown_recipient_domain" | "reject_unknown_address" => vec![
                 "the domain needs an MX or address record; a failing DNS server of its owner gives 450, not 550"
                     .to_owned(),
             ],
@@ -117,6 +123,14 @@ pub fn what_would_change(step: &StepStory, inquiry: &Inquiry, verdict: &str) -> 
             | "reject_unauthenticated_sender_login_mismatch"
             | "reject_known_sender_login_mismatch" => {
                 vec![format!("smtpd_sender_login_maps should give {} the login that uses it", inquiry.sender)]
+            }
+            "reject_unlisted_sender" | "smtpd_reject_unlisted_sender" => vec![format!(
+                "{} is in a domain of yours, and nobody there has that address: add it to the table that the look-ups above went to",
+                inquiry.sender
+            )],
+            "reject_plaintext_session" => vec!["the client should say STARTTLS first".to_owned()],
+            "reject_unauth_pipelining" => {
+                vec!["the client sends commands before it is asked to: programs that send mail properly don't".to_owned()]
             }
             "check_policy_service" => vec![
                 "a greylisting service answers otherwise some minutes later".to_owned(),
