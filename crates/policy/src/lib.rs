@@ -43,7 +43,7 @@ pub use question::{
     Answer, Ask, DnsAnswer, DnsRecord, DnsStatus, Ledger, Question, RecordType, Suspend, TableId, World,
 };
 pub use restriction::{
-    Argument, Input, Listed, Restriction, Support, access_actions, catalogue, find_restriction, restrictions,
+    Argument, DnsList, Input, Listed, Restriction, Support, access_actions, catalogue, find_restriction, restrictions,
 };
 pub use settings::Settings;
 pub use state::PolicyState;

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod daemon;
 pub mod deliver;
 pub mod dns;
+pub mod dns_lists;
 pub mod driver;
 pub mod explain;
 pub mod lint;

@@ -4,6 +4,7 @@
 mod clients;
 mod content;
 mod databases;
+mod dnsbl;
 mod durability;
 mod hostile;
 mod limits;

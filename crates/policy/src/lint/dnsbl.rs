@@ -2,7 +2,7 @@
 
 use super::{Step, steps};
 use crate::plan::Plan;
-use crate::restriction::{Arg, Dnsbl, Kind};
+use crate::restriction::{Arg, DnsList, Dnsbl, Kind};
 use config::Diagnostic;
 use std::net::Ipv4Addr;
 
@@ -55,6 +55,21 @@ const ANSWERS: [(&str, &str); 7] = [
     ("list.dnswl.org", "127.0.[0..255].[1..3]"),
     ("bl.spamcop.net", "127.0.0.2"),
 ];
+
+impl Plan {
+    /// The DNS lists that the policy asks, once each. What the entries of tables ask is not among them.
+    pub fn dns_lists(&self) -> Vec<DnsList> {
+        let mut found = Vec::new();
+        for step in self.lint_lists().flat_map(steps) {
+            let Kind::Check(entry, Arg::Domain(dnsbl)) = &step.item.kind else { continue };
+            let list = DnsList::of(entry.name, dnsbl);
+            if !found.contains(&list) {
+                found.push(list);
+            }
+        }
+        found
+    }
+}
 
 pub(super) fn lint(plan: &Plan, found: &mut Vec<Diagnostic>) {
     let mut asked: Vec<(Step<'_>, &Dnsbl)> = Vec::new();

@@ -9,6 +9,32 @@ use crate::decision::LogEntry;
 use crate::question::{DnsAnswer, DnsStatus, RecordType, Suspend};
 use std::net::{IpAddr, Ipv4Addr};
 
+/// A DNS list that a policy asks, with its tests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsList {
+    /// Its domain, in lower case.
+    pub domain: String,
+    /// It is asked for names, not for addresses.
+    pub has_names: bool,
+    /// What it should have: 127.0.0.2, or the name `test`.
+    pub expected: String,
+    /// What it must not have.
+    pub forbidden: String,
+}
+
+impl DnsList {
+    /// The list of a restriction.
+    pub(crate) fn of(restriction: &str, list: &Dnsbl) -> Self {
+        let has_names = restriction.contains("_rhs");
+        let kind = if has_names { Kind::Name } else { Kind::Address };
+        let domain = list.domain().to_ascii_lowercase();
+        let point = if has_names { "test".into() } else { reversed(Ipv4Addr::new(127, 0, 0, 2).into()) };
+        let expected = format!("{point}.{domain}");
+        let forbidden = forbidden(list, kind, None).to_ascii_lowercase();
+        Self { domain, has_names, expected, forbidden }
+    }
+}
+
 /// The name that a list must not have (RFC 5782, sections 2.3, 2.4 and 5): 127.0.0.1 in the family of addresses that is
 /// looked up, or the name `invalid`.
 fn forbidden(list: &Dnsbl, kind: Kind, client: Option<IpAddr>) -> String {
@@ -165,6 +191,20 @@ mod tests {
         // the test itself is a client like any other
         let mut local = bench("yes", "reject_rbl_client bl.example", &[(POINT, &["A 127.0.0.2"])]).client("127.0.0.1");
         assert!(local.reply().starts_with("554 "));
+    }
+
+    #[test]
+    fn the_lists_of_a_policy_are_known() {
+        let list = "reject_rbl_client BL.example=127.0.0.2, warn_if_reject reject_rhsbl_sender dbl.example, \
+                    reject_rbl_client bl.example, permit_dnswl_client wl.example";
+        let lists = bench("yes", list, &[]).plan.dns_lists();
+        let told: Vec<_> = lists.iter().map(|it| (&*it.domain, it.has_names, &*it.expected, &*it.forbidden)).collect();
+        let expected = [
+            ("bl.example", false, "2.0.0.127.bl.example", "1.0.0.127.bl.example"),
+            ("dbl.example", true, "test.dbl.example", "invalid.dbl.example"),
+            ("wl.example", false, "2.0.0.127.wl.example", "1.0.0.127.wl.example"),
+        ];
+        assert_eq!(told, expected);
     }
 
     #[test]

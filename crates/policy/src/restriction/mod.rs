@@ -22,6 +22,7 @@ mod unlisted;
 pub use catalogue::{Listed, Support, access_actions, catalogue};
 pub(crate) use destination::is_authorized;
 pub(crate) use dnsbl::{Dnsbl, DnsblReplies, is_reply_template};
+pub use dnsbl_guardian::DnsList;
 pub(crate) use parse::{Arg, Item, Kind, List, Origin, Prefix, Problem, Words, parse};
 pub(crate) use unlisted::check_unlisted;
 

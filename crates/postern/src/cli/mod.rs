@@ -1,6 +1,7 @@
 //! The command line.
 
 mod compatibility;
+mod dnsbl;
 mod explain;
 mod lint;
 mod postconf;
@@ -34,6 +35,7 @@ Examples:
   postern why QUEUE-ID -c /etc/postfix why a mail was refused or accepted
   postern replay NEW -c /etc/postfix   what another configuration would have decided
   postern prove -c /etc/postfix        can strangers relay through it?
+  postern dnsbl -c /etc/postfix        do its DNS lists work?
   postern postconf -n -c /etc/postfix  as postconf(1): what differs from the defaults
   postern postmap -q KEY hash:FILE     as postmap(1): make, change and ask lookup tables
   postern default-config main.cf       a configuration to start your own from";
@@ -105,6 +107,8 @@ enum Command {
     },
     /// Prove that no stranger can relay, or show the session in which one does (exit status 0 closed, 1 open, 2 unknown)
     Prove(prove::Arguments),
+    /// Ask the DNS lists of a configuration for their tests, and tell how often each had an entry
+    Dnsbl(dnsbl::Arguments),
     /// Print COMPATIBILITY.md: what acts, what doesn't yet, what differs from Postfix
     Compatibility,
     /// Print the embedded default configuration
@@ -159,6 +163,7 @@ pub fn run() -> ExitCode {
             replay::shadow_report(config_dir.as_deref(), json)
         }
         Some(Command::Prove(arguments)) => Ok(prove::run(&arguments)),
+        Some(Command::Dnsbl(arguments)) => dnsbl::run(&arguments),
         Some(Command::Compatibility) => {
             print!("{}", compatibility::page());
             Ok(ExitCode::SUCCESS)
