@@ -43,10 +43,14 @@ impl Course {
                 missing.push((Moment::Connect, "CONNECT", begun(facts)));
             }
         }
-        if matches!(moment, Moment::Connect) {
+        if moment == Moment::Connect {
+            // XCLIENT can hand a name over that nobody has said to us.
+            self.helo.clone_from(&record.helo);
             return missing;
         }
-        if self.helo != record.helo {
+        // A refused greeting leaves the earlier one in force.
+        let stays = moment == Moment::Helo && record.reply.is_some();
+        if self.helo != record.helo && !stays {
             self.helo.clone_from(&record.helo);
             self.refused.take_if(|(moment, _)| matches!(moment, Moment::Helo | Moment::Mail));
             if moment != Moment::Helo && record.helo.is_some() {

@@ -1,6 +1,6 @@
 use super::Replayer;
 use crate::daemon::site::{self, Source};
-use crate::record::{Ask, Bound, Record};
+use crate::record::{Ask, Bound, Record, StoredAnswer};
 use std::sync::Arc;
 
 const MAIN_CF: &str = "\
@@ -63,6 +63,28 @@ fn earlier_moments_are_made_up_for() {
     }
     let (_directory, mut replayer) = replayer("smtpd_delay_reject = no\n");
     assert_eq!(replies(&mut replayer, &records), [None, None]);
+}
+
+/// A refused greeting leaves the one before it in force: that is not judged again.
+#[test]
+fn a_refused_greeting_changes_nothing() {
+    let (_directory, mut replayer) = replayer(
+        "smtpd_helo_restrictions = reject_unknown_helo_hostname\nsmtpd_delay_reject = no\nunknown_hostname_reject_code = 550\n",
+    );
+    let helo = |name: &str, reply: Option<&str>, asked| Record {
+        helo: Some(name.to_owned()),
+        sender: None,
+        recipient: None,
+        reply: reply.map(ToOwned::to_owned),
+        asked,
+        ..record("EHLO", 1, 0, "")
+    };
+    let known = Ask::Dns(0, "x.example".into(), StoredAnswer::Addresses(vec![[192, 0, 2, 1].into()]));
+    assert_eq!(replayer.decide(&helo("x.example", None, vec![known])).reply, None);
+    let refused = "550 5.7.1 <y.example>: Helo command rejected: Host not found";
+    assert_eq!(replayer.decide(&helo("y.example", Some(refused), Vec::new())).reply.as_deref(), Some(refused));
+    let recipient = Record { helo: Some("x.example".to_owned()), ..record("RCPT", 1, 1, "u@example.com") };
+    assert_eq!(replayer.decide(&recipient).reply, None);
 }
 
 /// A sender is looked up once in a transaction: what is left behind is left behind again.
