@@ -55,6 +55,9 @@ impl Conversation {
         if self.flush().await.is_err() {
             return Handshake::Failed;
         }
+        // Session tickets leave right before the first reply: it must not wait until they are acknowledged. If it can't be
+        // set, it's only slower.
+        let _ = self.stream.tcp().set_nodelay(true);
         let mut stopping = self.worker.stopping.clone();
         let shaken = tokio::select! {
             shaken = tokio::time::timeout(server.timeout, self.shake_hands(server)) => {
