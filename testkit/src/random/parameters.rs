@@ -11,6 +11,9 @@ const ALWAYS: &[(&str, &str)] = &[
     ("smtpd_forbid_unauth_pipelining", "yes"),
     ("smtpd_forbid_bare_newline", "normalize"),
     ("smtpd_policy_service_retry_delay", "1s"),
+    // What is postern's own counts on many sessions; these are few, with lists that list everything.
+    ("postern_policy_service_breaker", ""),
+    ("postern_dnsbl_guardian", "no"),
 ];
 
 /// Parameters with values to try; what `@` stands before is a table of addresses.
