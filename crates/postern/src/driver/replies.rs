@@ -139,7 +139,10 @@ impl Conversation {
         let service = Arc::clone(&self.service);
         let domain = self.session.etrn_domain().unwrap_or_default().to_owned();
         loop {
-            let matched = {
+            let matched = if domain.starts_with('[') {
+                // an address is no domain, whatever the list says
+                Ok(Matched::No)
+            } else {
                 let mut ask = Ask { ledger: &mut self.ledger, world: &mut self.answerer };
                 service.fast_flush_domains.matches(&domain, &mut ask)
             };
