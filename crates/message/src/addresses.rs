@@ -138,7 +138,6 @@ pub struct AddressRules {
     pub(crate) duplicate_filter_limit: usize,
     pub(crate) enable_original_recipient: bool,
     pub(crate) empty_address_recipient: String,
-    pub(crate) myorigin: String,
 }
 
 /// What is incomplete in headers of remote clients is completed with another domain than our own.
@@ -179,7 +178,6 @@ impl AddressRules {
         let text = |name: &str| settings.get(name).trim().to_owned();
         Self {
             routing: Routing::compile(settings, tables).0,
-            myorigin: text("myorigin"),
             remote: RemoteForm {
                 domain: text("remote_header_rewrite_domain"),
                 mydomain: text("mydomain"),

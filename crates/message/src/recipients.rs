@@ -176,9 +176,8 @@ impl Work<'_> {
         let given = std::mem::take(&mut self.to.sender);
         self.to.sender = self.standard(&given, Role::EnvelopeSender);
         // replies to what autoresponders and other mailers call the mailer daemon go nowhere
-        if self.to.sender.split_once('@').is_some_and(|(local, domain)| {
-            local.eq_ignore_ascii_case("MAILER-DAEMON") && domain.eq_ignore_ascii_case(&self.rules.myorigin)
-        }) {
+        let daemon = self.rules.rewrite("MAILER-DAEMON", RewriteContext::Local);
+        if daemon.contains('@') && self.to.sender.eq_ignore_ascii_case(&daemon) {
             self.to.sender.clear();
         }
         let sender = self.to.sender.clone();
