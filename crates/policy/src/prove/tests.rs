@@ -202,3 +202,15 @@ fn values_mean_what_they_do() {
         assert_eq!(found == "may be open", accepted, "{value}: {found}");
     }
 }
+
+/// A class and a table that refer to each other never end, and what never ends is not said to be closed by it.
+#[test]
+fn a_class_and_a_table_that_refer_to_each_other() {
+    let values = [
+        ("smtpd_restriction_classes", "sub"),
+        ("sub", "check_client_access hash:/t"),
+        ("smtpd_relay_restrictions", "sub, reject_unauth_destination"),
+    ];
+    let found = findings(&values, &[("127.0.0.1", "sub"), ("mail.example.net", "sub"), ("198.51.100", "sub, permit")]);
+    assert!(found.lists.iter().any(|list| !list.ways.is_empty() || list.more), "{found:?}");
+}

@@ -228,7 +228,7 @@ impl Walker<'_, '_> {
                 continue;
             }
             let (keys, trusted) = self.attackable(role, total, group);
-            if !trusted.0.is_empty() && !paths.is_empty() && self.permits(&found) {
+            if !trusted.0.is_empty() && !paths.is_empty() && self.permits(&found, around.depth) {
                 self.trust(table, trusted);
             }
             if keys.is_empty() {
@@ -272,12 +272,14 @@ impl Walker<'_, '_> {
     }
 
     /// Could it permit anything?
-    fn permits(&mut self, found: &Meaning) -> bool {
+    fn permits(&mut self, found: &Meaning, depth: usize) -> bool {
         match found {
             Meaning::Permit | Meaning::Unknown => true,
+            // A table and a class that refer to each other: anything may come of it.
+            Meaning::List(_) if depth > DEPTH => true,
             Meaning::List(items) => {
                 let before = (std::mem::take(&mut self.ways), self.more, self.trusted.clone());
-                self.items(items, vec![Vec::new()], Around { depth: 0, warn: false }, &mut None);
+                self.items(items, vec![Vec::new()], Around { depth: depth + 1, warn: false }, &mut None);
                 let found = !self.ways.is_empty() || self.more;
                 (self.ways, self.more, self.trusted) = before;
                 found
