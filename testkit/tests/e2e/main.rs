@@ -13,6 +13,7 @@ mod operation;
 mod policy;
 mod privileges;
 mod record;
+mod sasl;
 mod senders;
 mod server;
 mod sites;
