@@ -204,6 +204,15 @@ impl Context<'_, '_> {
         }
     }
 
+    /// The same for names that need not be those of hosts, in lower case and without a final dot.
+    pub fn dns_of_name(&mut self, rtype: RecordType, name: &str) -> Result<Arc<DnsAnswer>, Suspend> {
+        let answer = match self.ask.get(Question::Dns { rtype, name: name.into() })? {
+            Answer::Dns(answer) => answer,
+            _ => Arc::new(DnsAnswer::failed(DnsStatus::Retry, "the query was answered with something else")),
+        };
+        dns_filter::apply(self, rtype, name, answer)
+    }
+
     /// Running ahead, leave these questions pending, so that they are asked at once.
     pub fn ahead(&mut self, types: &[RecordType], name: &str) {
         if !self.eager {

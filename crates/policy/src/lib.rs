@@ -22,6 +22,7 @@ mod question;
 mod refusal;
 mod restriction;
 mod settings;
+pub mod spf;
 mod state;
 mod step;
 mod subject;

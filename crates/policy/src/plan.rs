@@ -7,7 +7,9 @@ pub(crate) use judge::{RELAY_CLOSERS, distance, nearest_restriction};
 use crate::address::{AddressMaps, Routing};
 use crate::match_list::{ListKind, MatchList, parent_style};
 use crate::policy_service::{PolicyService, PolicyServices};
-use crate::restriction::{DnsblReplies, Input, Item, Kind, List, Origin, Words, is_reply_template, parse};
+use crate::restriction::{
+    DnsblReplies, Input, Item, Kind, List, Origin, PermErrorAction, SpfActions, Words, is_reply_template, parse,
+};
 use crate::settings::Settings;
 use crate::tables::TableRegistry;
 use config::Diagnostic;
@@ -74,6 +76,7 @@ pub struct Plan {
     pub(crate) relay_clientcerts: AddressMaps,
     pub(crate) dns_filter: AddressMaps,
     pub(crate) dnsbl: DnsblReplies,
+    pub(crate) spf: SpfActions,
     pub(crate) mynetworks: MatchList,
     pub(crate) mx_backup_networks: MatchList,
     pub(crate) permit_log: MatchList,
@@ -178,6 +181,7 @@ impl Compiler<'_> {
             relay_clientcerts: self.maps("relay_clientcerts"),
             dns_filter: self.maps("smtpd_dns_reply_filter"),
             dnsbl,
+            spf: self.spf(),
             mynetworks: self.match_list("mynetworks", hosts("mynetworks")),
             mx_backup_networks: self.match_list("permit_mx_backup_networks", hosts("permit_mx_backup_networks")),
             permit_log: self.match_list("smtpd_log_access_permit_actions", ListKind::Strings),
@@ -343,6 +347,16 @@ impl Compiler<'_> {
                 false
             }
         }
+    }
+
+    fn spf(&mut self) -> SpfActions {
+        // other words are refused with the parameters
+        let permerror = match self.settings.get("postern_spf_permerror_action").trim() {
+            word if word.eq_ignore_ascii_case("defer") => PermErrorAction::Defer,
+            word if word.eq_ignore_ascii_case("reject") => PermErrorAction::Reject,
+            _ => PermErrorAction::Dunno,
+        };
+        SpfActions { defer_at_once: self.tempfail_action("postern_spf_tempfail_action"), permerror }
     }
 
     fn dnsbl(&mut self, code: u16) -> DnsblReplies {

@@ -13,7 +13,7 @@ use proptest::test_runner::RngSeed;
 use smtp::server::Moment;
 
 /// Permits whose own business it is to open the relay.
-const WRITTEN_PERMITS: [&str; 2] = ["permit", "permit_mx_backup"];
+const WRITTEN_PERMITS: [&str; 3] = ["permit", "permit_mx_backup", "check_spf_access"];
 
 /// Recipients that are none of ours.
 const ELSEWHERE: [&str; 9] = [

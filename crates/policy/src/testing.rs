@@ -40,6 +40,8 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("unknown_virtual_mailbox_reject_code", "550"),
     ("unknown_address_tempfail_action", "defer_if_permit"),
     ("unknown_helo_hostname_tempfail_action", "defer_if_permit"),
+    ("postern_spf_tempfail_action", "defer_if_permit"),
+    ("postern_spf_permerror_action", "dunno"),
     ("myhostname", "mail.example.com"),
     ("mydomain", "example.com"),
     ("myorigin", "example.com"),
@@ -383,7 +385,7 @@ impl Bench {
                 }
                 Err(Suspend) => {
                     let pending = ledger.take_pending();
-                    assert_eq!(pending.len(), 1, "one question at a time: {pending:?}");
+                    assert!(!pending.is_empty(), "it waits for nothing");
                     for question in pending {
                         let answer = self.script.look(&question);
                         ledger.put(question, answer);

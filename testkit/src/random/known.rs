@@ -55,6 +55,8 @@ pub const KNOWN: &[Known] = &[
         documented: "docs/differences.md: TLS, Milters, address verification, …",
         reason: "postern does not start with it yet",
     },
+    Known { treatment: Avoid("reject_spf_fail"), documented: "docs/authentication.md", reason: "it is postern's own" },
+    Known { treatment: Avoid("check_spf_access"), documented: "docs/authentication.md", reason: "it is postern's own" },
     Known {
         treatment: Avoid("reject_unverified_recipient"),
         documented: "docs/differences.md: TLS, Milters, address verification, …",

@@ -1,6 +1,7 @@
 //! End-to-end checks with the real program. They need its path in the environment variable POSTERN, so they are ignored
 //! by a plain `cargo test`; `cargo xtask test` builds the program and runs them.
 
+mod authentication;
 mod clients;
 mod content;
 mod databases;

@@ -140,9 +140,11 @@ postern_policy_service_breaker = 3, 2s\n"
 }
 
 /// A program that is started for each connection, with the connection as its input and output: spawn(8).
-struct Spawned {
-    port: u16,
+pub struct Spawned {
+    pub port: u16,
     children: Arc<Mutex<Vec<Child>>>,
+    /// Gone with it.
+    files: Option<tempfile::TempDir>,
 }
 
 impl Spawned {
@@ -158,7 +160,7 @@ impl Spawned {
                 started.lock().unwrap_or_else(PoisonError::into_inner).extend(child);
             }
         });
-        Self { port, children }
+        Self { port, children, files: None }
     }
 }
 
@@ -189,13 +191,28 @@ runpy.run_path(program, run_name='__main__')
 ";
 
 /// The answer to a recipient of a client elsewhere.
-fn answer_to(server: &Server, client: &str, from: &str) -> (Dialog, String) {
+pub fn answer_to(server: &Server, client: &str, from: &str) -> (Dialog, String) {
     let mut dialog = server.dialog();
     let reply = dialog.command(&format!("XCLIENT ADDR={client} NAME=mx.good.example")).expect("a reply");
     assert!(reply.starts_with("220 "), "{reply}");
     assert!(dialog.command("EHLO mx.good.example").expect("a reply").starts_with("250"));
     let reply = answer(&mut dialog, from, "u@example.com");
     (dialog, reply)
+}
+
+/// The policyd-spf of Debian, asking this DNS.
+pub fn start_policyd_spf(program: PathBuf, dns: &FixtureDns) -> Spawned {
+    let dns_port = dns.server().rsplit_once(':').map(|(_, port)| port.to_owned()).expect("a port");
+    let dir = testkit::temp_dir().expect("a temporary directory");
+    let settings = dir.path().join("policyd-spf.conf");
+    fs::write(&settings, SPF_SETTINGS).expect("its settings");
+    let mut spawned = Spawned::start(move || {
+        let mut command = Command::new(PYTHON);
+        command.args(["-c", SPF_START, &dns_port]).arg(&program).arg(&settings);
+        command
+    });
+    spawned.files = Some(dir);
+    spawned
 }
 
 #[test]
@@ -205,15 +222,7 @@ fn policyd_spf_decides() {
         return skipped("SPF with policyd-spf", "package postfix-policyd-spf-python is missing");
     };
     let dns = FixtureDns::start(SPF_ZONE).expect("DNS");
-    let dns_port = dns.server().rsplit_once(':').map(|(_, port)| port.to_owned()).expect("a port");
-    let dir = testkit::temp_dir().expect("a temporary directory");
-    let settings = dir.path().join("policyd-spf.conf");
-    fs::write(&settings, SPF_SETTINGS).expect("its settings");
-    let spawned = Spawned::start(move || {
-        let mut command = Command::new(PYTHON);
-        command.args(["-c", SPF_START, &dns_port]).arg(&program).arg(&settings);
-        command
-    });
+    let spawned = start_policyd_spf(program, &dns);
     let server = Server::start(&format!(
         "smtpd_recipient_restrictions = check_policy_service inet:127.0.0.1:{}
 smtpd_authorized_xclient_hosts = 127.0.0.1\n",

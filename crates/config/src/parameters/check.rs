@@ -200,6 +200,7 @@ fn check_word(name: &str, text: &str) -> Option<Diagnostic> {
         |help: String| Some(Diagnostic::error("bad-value", format!("bad configuration: {name} = {text}")).help(help));
     let words: &[&str] = match name {
         _ if name.ends_with("_tempfail_action") => &["defer", "defer_if_permit"],
+        "postern_spf_permerror_action" => &["dunno", "defer", "reject"],
         "mynetworks_style" => &["host", "subnet", "class"],
         "smtpd_forbid_bare_newline" => &["yes", "no", "normalize", "reject", "note"],
         "header_from_format" => &["standard", "obsolete"],
@@ -298,7 +299,8 @@ mod tests {
     fn words_codes_and_classes() {
         let p = parameters(
             "reject_tempfail_action = accept\nunverified_sender_defer_code = 550\nmynetworks_style = Host\n\
-             smtpd_restriction_classes = a, b c\nb = permit\nc =\nsmtpd_forbid_bare_newline = maybe\n",
+             smtpd_restriction_classes = a, b c\nb = permit\nc =\nsmtpd_forbid_bare_newline = maybe\n\
+             postern_spf_permerror_action = accept\n",
         );
         assert_eq!(
             told(&p.check()),
@@ -306,6 +308,7 @@ mod tests {
                 "main.cf:1: error: bad configuration: reject_tempfail_action = accept [bad-value]",
                 "main.cf:2: error: bad configuration: unverified_sender_defer_code = 550 [bad-value]",
                 "main.cf:7: error: bad configuration: smtpd_forbid_bare_newline = maybe [bad-value]",
+                "main.cf:8: error: bad configuration: postern_spf_permerror_action = accept [bad-value]",
                 "main.cf:4: error: restriction class `a' needs a definition [undefined-class]",
                 "main.cf:4: error: restriction class `c' needs a definition [undefined-class]",
             ]

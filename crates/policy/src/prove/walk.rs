@@ -166,6 +166,7 @@ impl Walker<'_, '_> {
                 ("permit_dnswl_client" | "permit_rhswl_client", _) => {
                     self.maybe(item, paths, &Condition::DnsList(item.text.clone()))
                 }
+                ("check_spf_access", Arg::Table(table)) => self.verdicts(item, table, paths, around),
                 ("check_policy_service", Arg::PolicyService(service)) => {
                     self.maybe(item, paths, &Condition::Service(service.name.clone()))
                 }
@@ -269,6 +270,17 @@ impl Walker<'_, '_> {
             }
         }
         rest
+    }
+
+    /// A table of results that strangers may come to in domains of their own.
+    fn verdicts(&mut self, item: &Item, table: &Table, paths: Vec<Path>, around: Around) -> Vec<Path> {
+        let condition = Condition::Table(table.spec.clone());
+        let Some(digest) = self.digests.of(table.id) else { return self.maybe(item, paths, &condition) };
+        let permits = digest.groups.iter().any(|group| {
+            let found = meaning(self.plan, &group.value, group.varies);
+            self.permits(&found, around.depth)
+        });
+        if permits { self.maybe(item, paths, &condition) } else { paths }
     }
 
     /// Could it permit anything?

@@ -16,6 +16,7 @@ mod mx_backup;
 mod parse;
 mod policy_service;
 mod server_access;
+mod spf;
 mod tls;
 mod unlisted;
 
@@ -24,6 +25,7 @@ pub(crate) use destination::is_authorized;
 pub(crate) use dnsbl::{Dnsbl, DnsblReplies, is_reply_template};
 pub use dnsbl_guardian::DnsList;
 pub(crate) use parse::{Arg, Item, Kind, List, Origin, Prefix, Problem, Words, parse};
+pub(crate) use spf::{PermErrorAction, SpfActions};
 pub(crate) use unlisted::check_unlisted;
 
 use crate::context::Context;
@@ -131,6 +133,7 @@ static FAMILIES: &[&[Restriction]] = &[
     server_access::ENTRIES,
     dnsbl::ENTRIES,
     policy_service::ENTRIES,
+    spf::ENTRIES,
     tls::ENTRIES,
 ];
 

@@ -205,3 +205,19 @@ fn a_reply_that_was_cut_is_asked_for_again_over_tcp() {
         assert_eq!(answer.records, [DnsRecord::Address([192, 0, 2, 9].into())]);
     });
 }
+
+#[test]
+fn names_need_not_be_those_of_hosts() {
+    let (address, _) = server(|query, name| {
+        Some(match name {
+            "a b\\c!%d.example" => respond(query, 0, &[(1, &[192, 0, 2, 7])]),
+            _ => respond(query, 3, &[]),
+        })
+    });
+    run(async {
+        let dns = resolver(vec![address]);
+        let answer = dns.query(&"a b\\c!%d.example".into(), RecordType::A).await;
+        assert_eq!(answer.records, [DnsRecord::Address("192.0.2.7".parse().unwrap())], "{}", answer.reason);
+        assert_eq!(answer.owner, None);
+    });
+}

@@ -89,13 +89,26 @@ fn text(name: &Name) -> String {
     out
 }
 
+/// A name that is asked for, in the same form. What isn't ASCII was made A-labels before.
+fn asked_text(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'\\' => out.push_str("\\\\"),
+            0x21..=0x7e => out.push(char::from(byte.to_ascii_lowercase())),
+            _ => out.push_str(&format!("\\{byte:03}")),
+        }
+    }
+    out
+}
+
 /// Does this message answer this question with this id?
 fn matches(message: &Message, id: u16, name: &str, rtype: RecordType) -> bool {
     message.metadata.id == id
         && message.metadata.message_type == MessageType::Response
         && message.queries.len() == 1
         && message.queries[0].query_type() == wire_type(rtype)
-        && text(message.queries[0].name()).eq_ignore_ascii_case(name)
+        && text(message.queries[0].name()) == asked_text(name)
 }
 
 /// Decode and grade a reply; `None` when it isn't one to this question (somebody guesses, or it is late).
@@ -131,7 +144,8 @@ fn not_found(message: &Message, asked: &str, rtype: RecordType, what: &str) -> R
 }
 
 fn grade(message: &Message, name: &str, asked: &str, rtype: RecordType) -> Reply {
-    let mut owner = name.to_ascii_lowercase();
+    let first = asked_text(name);
+    let mut owner = first.clone();
     let mut ttl = u32::MAX;
     // The chain may come in any order; as many turns as records are enough.
     for _ in 0..message.answers.len() {
@@ -178,7 +192,7 @@ fn grade(message: &Message, name: &str, asked: &str, rtype: RecordType) -> Reply
         return Reply::Answer(answer, ttl);
     }
     if !records.is_empty() {
-        let owner = (owner != asked).then(|| owner.into());
+        let owner = (owner != asked_text(asked)).then(|| owner.into());
         return Reply::Answer(DnsAnswer { owner, ..DnsAnswer::found(records, ttls) }, ttl);
     }
     if malformed {
@@ -189,7 +203,7 @@ fn grade(message: &Message, name: &str, asked: &str, rtype: RecordType) -> Reply
         );
         return Reply::Answer(answer, 0);
     }
-    if owner != name.to_ascii_lowercase() && !message.answers.iter().any(|r| text(&r.name) == owner) {
+    if owner != first && !message.answers.iter().any(|r| text(&r.name) == owner) {
         // Servers that follow aliases would have said NXDOMAIN or put an SOA; those that don't leave it to us.
         if message.authorities.is_empty() {
             return Reply::Alias(owner.into(), ttl);

@@ -132,6 +132,13 @@ pub fn what_would_change(step: &StepStory, inquiry: &Inquiry, verdict: &str) -> 
             "reject_unauth_pipelining" => {
                 vec!["the client sends commands before it is asked to: programs that send mail properly don't".to_owned()]
             }
+            "reject_spf_fail" => vec![
+                format!(
+                    "if {client} is yours, or forwards mail to you: permit it before (permit_mynetworks, check_client_access), and after the relay check"
+                ),
+                "the domain's owner decides by the TXT record above".to_owned(),
+                "check_spf_access with an entry \"fail:DOMAIN DUNNO\" makes exceptions".to_owned(),
+            ],
             "check_policy_service" => vec![
                 "a greylisting service answers otherwise some minutes later".to_owned(),
                 "the service's own log says why; an entry in its whitelist lets this client in".to_owned(),
