@@ -2,6 +2,7 @@
 
 mod answer;
 pub mod anvil;
+mod base64;
 pub mod cli;
 pub mod clock;
 pub mod daemon;

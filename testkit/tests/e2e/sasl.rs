@@ -11,7 +11,7 @@ use testkit::tls::{self, SecureDialog, Visitor};
 use testkit::tools::{find, is_root, skipped};
 use testkit::{Dialog, Program, wait_until};
 
-use crate::server::{Server, postern};
+use crate::server::{Server, give_away, postern};
 
 /// `\0user\0secret` and others, as PLAIN has them.
 pub const RIGHT: &str = "AUTH PLAIN AHVzZXIAc2VjcmV0";
@@ -340,5 +340,123 @@ fn cyrus_is_refused_with_the_remedy() {
     let place = format!("{}/main.cf:2", etc.display());
     for part in [place.as_str(), "smtpd_sasl_type = cyrus: Cyrus SASL is not supported", "smtpd_sasl_type = dovecot"] {
         assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+/// Accounts of our own: all with the password `secret`, tokens `tok` and `up`.
+const ACCOUNTS: &str = "\
+user {ARGON2ID}$argon2id$v=19$m=65536,t=3,p=1$H9bK4+1JXAyoybYcv8WEcg$wb3BGTECs2TTkv3owZtyz/3UKKl3VuIwBxSFG9KmjzU
+scram {SCRAM-SHA-256}4096,6bTCNTDTxqzNlCGfT0uizw==,zY1mAUPho7Rjauo5NL/GInZr9FqGLJGatRKqZfviFts=,UUFINpMG8kEr9kcl9IFdgC6dznBOtYiC0urcEBrbY6k=
+plain {PLAIN}secret
+";
+
+/// A server with accounts of its own.
+fn builtin(settings: &str) -> Server {
+    let all = format!(
+        "smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = postern
+postern_sasl_password_maps = texthash:$config_directory/passwords\n{RELAY}{settings}"
+    );
+    Server::start_by(&all, |dir| {
+        for (name, text) in [("etc/passwords", ACCOUNTS), ("etc/tokens", "tok user\n")] {
+            let path = dir.join(name);
+            fs::write(&path, text).expect("a table");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is ours");
+            give_away(&[&path]);
+        }
+        Program::serve(&postern(), &dir.join("etc")).expect("the program starts")
+    })
+}
+
+#[test]
+#[ignore = "run by cargo xtask test"]
+fn accounts_of_our_own() {
+    let server = builtin("postern_sasl_mechanisms = plain, login, scram-sha-256\n");
+    let mut dialog = server.dialog();
+    assert_eq!(offered(&ehlo(&mut dialog)), Some("AUTH PLAIN LOGIN SCRAM-SHA-256"));
+    for (command, user) in [(WRONG, "user"), (NOBODY, "nobody")] {
+        assert_eq!(dialog.command(command).expect("a reply"), REFUSED);
+        server.wait_log(&format!(
+            "warning: localhost[127.0.0.1]: SASL PLAIN authentication failed: (reason unavailable), sasl_username={user}"
+        ));
+    }
+    // an entry that is no good is the postmaster's fault
+    let later = "454 4.7.0 Temporary authentication failure: Connection lost to authentication server";
+    assert_eq!(dialog.command("AUTH PLAIN AHBsYWluAHNlY3JldA==").expect("a reply"), later);
+    server.wait_log(&format!(
+        "warning: texthash:{}/passwords: entry of plain: a password as it is, not a hash",
+        server.etc().display()
+    ));
+    assert_eq!(dialog.command(RIGHT).expect("a reply"), DONE);
+    assert!(dialog.message("a@example.org", "user@example.com", "x").expect("a reply").starts_with("250 2.0.0 Ok"));
+    server.wait_log(": client=localhost[127.0.0.1], sasl_method=PLAIN, sasl_username=user\n");
+    for mechanism in ["PLAIN", "LOGIN"] {
+        for (password, reply) in [("secret", "235 2.7.0"), ("wrong", "535 5.7.8")] {
+            match swaks(&server, mechanism, "user", password) {
+                Some(output) => assert!(text(&output).contains(reply), "{mechanism}: {}", text(&output)),
+                None => skipped("logging in with swaks", "package swaks is missing"),
+            }
+        }
+    }
+    for mechanism in ["PLAIN", "LOGIN", "SCRAM-SHA-256"] {
+        for (user, password, succeeds) in
+            [("scram", "secret", true), ("scram", "wrong", false), ("no", "secret", false)]
+        {
+            match gsasl(&server, mechanism, user, password) {
+                Some(output) => assert_eq!(output.status.success(), succeeds, "{mechanism}: {}", text(&output)),
+                None => skipped("logging in with gsasl", "package gsasl is missing"),
+            }
+        }
+    }
+    assert!(!server.log().contains("secret"), "{}", server.tail());
+}
+
+#[test]
+#[ignore = "run by cargo xtask test"]
+fn salts_outlive_the_program_and_tables_may_change() {
+    let mut server = builtin("postern_sasl_mechanisms = scram-sha-256, plain\n");
+    // bm8= asks for the user `no`: n,,n=no,r=abc
+    let ask = |server: &Server| {
+        let reply = server.dialog().command("AUTH SCRAM-SHA-256 biwsbj1ubyxyPWFiYw==").expect("a reply");
+        let start = reply.len().saturating_sub(44);
+        reply[start..].to_owned()
+    };
+    let before = ask(&server);
+    assert_eq!(ask(&server), before, "{}", server.tail());
+    server.program.stop(Duration::from_secs(15)).expect("it ends");
+    server.restart();
+    assert_eq!(ask(&server), before, "{}", server.tail());
+    let table = server.etc().join("passwords");
+    let changed = ACCOUNTS.replace("user ", "other ")
+        + "user {SHA512-CRYPT}$6$DVevwBCGmIvA6N3H$MwXqK4FDtW2Pv20DonCMYuCdMU38ryX4Trq9zmFd8fveBul9VB3vVepbQlzb1R1ylVqnMN3Q2yI6ceUW0F1Xn1\n";
+    fs::write(&table, changed.replace("user ", "jo ")).expect("accounts");
+    let gone = || server.dialog().command(RIGHT).is_ok_and(|reply| reply == REFUSED);
+    assert!(wait_until(Duration::from_secs(20), gone), "{}", server.tail());
+    fs::write(&table, changed).expect("accounts");
+    let back = || server.dialog().command(RIGHT).is_ok_and(|reply| reply == DONE);
+    assert!(wait_until(Duration::from_secs(20), back), "{}", server.tail());
+}
+
+#[test]
+#[ignore = "run by cargo xtask test"]
+fn curl_shows_a_token() {
+    let Some(curl) = find("curl") else { return skipped("logging in with a token", "package curl is missing") };
+    let server = builtin("postern_sasl_oauth_maps = texthash:$config_directory/tokens\n");
+    assert_eq!(offered(&ehlo(&mut server.dialog())), Some("AUTH PLAIN LOGIN OAUTHBEARER"));
+    let mail = server.dir.path().join("mail.txt");
+    fs::write(&mail, "Subject: by token\n\nbody\n").expect("a message");
+    let send = |user: &str, token: &str| {
+        let mut command = Command::new(&curl);
+        command.args(["-s", "--url", &format!("smtp://127.0.0.1:{}", server.port), "--user", user]);
+        command.args(["--oauth2-bearer", token, "--login-options", "AUTH=OAUTHBEARER", "--mail-from", "a@example.org"]);
+        command.args(["--mail-rcpt", "user@example.com", "-T"]).arg(&mail).output().expect("it runs")
+    };
+    let output = send("user", "tok");
+    assert!(output.status.success(), "{}\n{}", text(&output), server.tail());
+    server.wait_mail("user", 1);
+    server.wait_log(": client=localhost[127.0.0.1], sasl_method=OAUTHBEARER, sasl_username=user\n");
+    for (user, token) in [("user", "TOK"), ("other", "tok")] {
+        assert!(!send(user, token).status.success());
+        server
+            .wait_log(&format!("SASL OAUTHBEARER authentication failed: (reason unavailable), sasl_username={user}\n"));
     }
 }

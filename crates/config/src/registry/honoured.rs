@@ -161,7 +161,6 @@ const RULES: &[(&str, Honour)] = &[
     ("requiretls_enable", Acts),
     ("requiretls_*", NotYet("this part of REQUIRETLS")),
     ("*_requiretls_policy", NotYet("this part of REQUIRETLS")),
-    ("smtpd_sasl_local_domain", Harmless),
     ("smtpd_sasl_*", Acts),
     ("broken_sasl_auth_clients", Acts),
     ("*sasl_*", NotYet("SASL")),

@@ -6,6 +6,7 @@ mod limits;
 pub mod listen;
 pub mod privileges;
 mod reading;
+mod sasl;
 pub mod server;
 mod session_config;
 pub mod site;

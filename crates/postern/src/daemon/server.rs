@@ -13,6 +13,7 @@ use crate::maillog::{self, Log, Target};
 use crate::memory::{self, Tide};
 use crate::record::{self, Recorder};
 use crate::replay::{Shadow, report_path};
+use crate::sasl::{Backend, builtin};
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
 use config::{Diagnostic, Severity};
@@ -93,10 +94,24 @@ pub fn serve(source: Source, shadow: Option<&Path>) -> Result<ExitCode> {
     if matches!(source, Source::Default) {
         eprint!("{}", super::welcome::text(&site));
     }
+    keep_login_secret(&site, &log);
     let server = Server::start(source, site, shadow, spool, recovery, log, listeners)?;
     let code = server.run(signals);
     drop(log_writer);
     Ok(code)
+}
+
+/// What the salts of accounts that don't exist are made from stays the same after a restart.
+fn keep_login_secret(site: &Site, log: &Log) {
+    let is_builtin = |service: &Arc<site::Service>| {
+        service.sasl.as_ref().is_some_and(|sasl| matches!(sasl.backend, Backend::Builtin(_)))
+    };
+    let path = site.path("data_directory").join("sasl_secret");
+    if site.services.iter().any(is_builtin)
+        && let Err(error) = builtin::secret::load(&path)
+    {
+        log.warning(TAG, &format!("{}: {error}: SCRAM-SHA-256 tells unknown logins apart", path.display()));
+    }
 }
 
 /// The configuration that decides along.
@@ -383,6 +398,7 @@ impl Server {
             self.log.warning(TAG, &format!("mail log not reopened: {error:#}"));
         }
         let _ = new.table_log.set(self.log.clone());
+        keep_login_secret(&new, &self.log);
         self.anvil.set_unit(rate_time_unit(&new));
         self.site.store(Arc::new(new));
         super::delivery::reload(&self.deliver, &self.site);

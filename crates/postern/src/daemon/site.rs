@@ -1,13 +1,13 @@
 //! A whole configuration, read, checked and compiled: what serves, or every reason why it can't.
 
+use super::host;
 use super::limits::ClientLimits;
 use super::listen::Interfaces;
 pub use super::reading::{Reading, Source, load, parameters, read};
+use super::sasl::SaslSettings;
 use super::session_config::session_config;
-use super::{host, support};
 use crate::deliver::DeliverConfig;
 use crate::maillog::Log;
-use crate::sasl::{AuthService, SecurityOptions};
 use crate::tls::{self, TlsServer};
 use config::{Diagnostic, HostFacts, MasterCf, Parameters, Places, ServiceType, Span};
 use message::CleanupConfig;
@@ -106,22 +106,6 @@ impl Service {
         let is_discarded = discarded.split([',', ' ', '\t', '\n']).any(|word| word.eq_ignore_ascii_case("smtputf8"));
         self.session.smtputf8_enable && !is_discarded
     }
-}
-
-/// `smtpd_sasl_*`, compiled.
-pub struct SaslSettings {
-    /// The server.
-    pub service: Arc<AuthService>,
-    /// `smtpd_sasl_security_options`.
-    pub security_options: SecurityOptions,
-    /// `smtpd_sasl_tls_security_options`.
-    pub tls_security_options: SecurityOptions,
-    /// `smtpd_tls_auth_only`, or TLS is mandatory anyway: no AUTH before TLS.
-    pub tls_first: bool,
-    /// `smtpd_sasl_mechanism_filter`.
-    pub mechanism_filter: MatchList,
-    /// `smtpd_sasl_exceptions_networks`.
-    pub exceptions: MatchList,
 }
 
 /// Tables that the session itself consults.
@@ -291,7 +275,7 @@ fn compile_service(name: &str, p: Parameters, registry: &mut TableRegistry, prob
     let session_maps = session_maps(&p, registry);
     let rewrite_clients = rewrite_clients(&p, registry, problems);
     let cleanup = Arc::new(CleanupConfig::compile(&settings, registry));
-    let sasl = support::sasl_settings(&p, registry, problems);
+    let sasl = SaslSettings::compile(&p, registry, problems);
     let tls = tls::server(&p, registry, problems);
     let limits = ClientLimits::compile(&p, registry, problems);
     let session = Arc::new(session_config(&p, &limits, tls.is_some()));

@@ -1,14 +1,9 @@
 //! What a configuration asks for that postern doesn't do: named at start, with file and line.
 
-use super::site::{SaslSettings, ServiceSettings};
 use crate::dns::ResolverConfig;
-use crate::sasl::{AuthService, SecurityOptions};
-use crate::tls::{Level, smtpd_level};
 use config::registry::{self, Honour};
 use config::{Diagnostic, MasterCf, Parameters, Service, ServiceType, Severity};
-use policy::{ListKind, MatchList, TableRegistry};
 use smtp::server::ErrorClasses;
-use std::sync::Arc;
 
 /// Services of master.cf that are built in, or that postern has no use for.
 const BUILT_IN: &[&str] = &[
@@ -86,68 +81,6 @@ fn check_service(service: &Service) -> Option<Diagnostic> {
     )
 }
 
-/// AUTH as a service offers it. What can't be done is an error: nobody could log in, or anybody.
-pub fn sasl_settings(
-    p: &Parameters,
-    registry: &mut TableRegistry,
-    problems: &mut Vec<Diagnostic>,
-) -> Option<SaslSettings> {
-    if !p.bool("smtpd_sasl_auth_enable") {
-        return None;
-    }
-    let mut refuse = |name: &str, text: String, help: &str| {
-        let problem = Diagnostic::error("bad-value", text).at(p.origin(name)).help(help);
-        if !problems.contains(&problem) {
-            problems.push(problem);
-        }
-        None
-    };
-    match p.get("smtpd_sasl_type").as_str() {
-        "dovecot" => {}
-        "cyrus" => {
-            let text = "smtpd_sasl_auth_enable = yes with smtpd_sasl_type = cyrus: Cyrus SASL is not supported";
-            let help = "let Dovecot authenticate: smtpd_sasl_type = dovecot and smtpd_sasl_path = private/auth";
-            let name = if p.is_set("smtpd_sasl_type") { "smtpd_sasl_type" } else { "smtpd_sasl_auth_enable" };
-            return refuse(name, text.to_owned(), help);
-        }
-        other => {
-            return refuse(
-                "smtpd_sasl_type",
-                format!("smtpd_sasl_type = {other}: unknown type"),
-                "use smtpd_sasl_type = dovecot",
-            );
-        }
-    }
-    let service = AuthService::new(&p.get("smtpd_sasl_path"), &p.get("smtpd_sasl_service"), &p.get("queue_directory"));
-    let service = match service {
-        Ok(service) => Arc::new(service),
-        Err(text) => {
-            return refuse("smtpd_sasl_path", text, "name Dovecot's socket: private/auth, or inet:host:port");
-        }
-    };
-    let mut options = Vec::new();
-    for name in ["smtpd_sasl_security_options", "smtpd_sasl_tls_security_options"] {
-        match SecurityOptions::parse(&p.get(name)) {
-            Ok(parsed) => options.push(parsed),
-            Err(word) => {
-                let help = "use noanonymous, noplaintext, noactive, nodictionary, mutual_auth, forward_secrecy";
-                return refuse(name, format!("{name}: {word}: unknown option"), help);
-            }
-        }
-    }
-    let [security_options, tls_security_options] = options[..] else { return None };
-    let settings = ServiceSettings(p);
-    let mut compile = |name: &str, kind: ListKind| {
-        let (list, found) = MatchList::compile(name, kind, &settings, registry);
-        problems.extend(found);
-        list
-    };
-    let mechanism_filter = compile("smtpd_sasl_mechanism_filter", ListKind::Strings);
-    let exceptions = compile("smtpd_sasl_exceptions_networks", ListKind::Hosts { parents: false });
-    let tls_first = p.bool("smtpd_tls_auth_only") || smtpd_level(p) == Level::Encrypt;
-    Some(SaslSettings { service, security_options, tls_security_options, tls_first, mechanism_filter, exceptions })
-}
-
 /// Settings that would make mail less safe if they were silently ignored.
 pub fn check_parameters(p: &Parameters) -> Vec<Diagnostic> {
     let mut found = Vec::new();
@@ -204,6 +137,7 @@ pub fn mandatory(level: &str) -> bool {
 mod tests {
     use super::*;
     use config::{HostFacts, MainCf};
+    use std::sync::Arc;
 
     #[test]
     fn a_program_that_nobody_calls_is_only_noted() {
@@ -220,32 +154,6 @@ mod tests {
             ("smtpd_recipient_restrictions = check_policy_service unix:private/spf, reject\n", [note, warning]),
         ] {
             assert_eq!(told(main), want, "{main}");
-        }
-    }
-
-    #[test]
-    fn auth_is_offered_or_refused_aloud() {
-        let dovecot = "smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = dovecot\nsmtpd_sasl_path = private/auth\n";
-        for (text, is_offered, problem) in [
-            (String::new(), false, None),
-            (dovecot.to_owned(), true, None),
-            (format!("{dovecot}smtpd_sasl_tls_security_options = nopain\n"), false, Some("nopain: unknown option")),
-            (format!("{dovecot}smtpd_sasl_security_options = nopain\n"), false, Some("nopain: unknown option")),
-            (format!("{dovecot}smtpd_sasl_path =\n"), false, Some("smtpd_sasl_path is empty")),
-            (format!("{dovecot}smtpd_sasl_type = moon\n"), false, Some("smtpd_sasl_type = moon: unknown type")),
-            ("smtpd_sasl_auth_enable = yes\n".to_owned(), false, Some("Cyrus SASL is not supported")),
-        ] {
-            let parameters = Parameters::new(Arc::new(MainCf::parse("main.cf", &text).0), HostFacts::default());
-            let mut problems = Vec::new();
-            let settings = sasl_settings(&parameters, &mut TableRegistry::new(), &mut problems);
-            assert_eq!(settings.is_some(), is_offered, "{text}");
-            match problem {
-                Some(problem) => {
-                    assert!(problems.len() == 1 && problems[0].is_error(), "{text}: {problems:?}");
-                    assert!(problems[0].to_string().contains(problem), "{}", problems[0]);
-                }
-                None => assert!(problems.is_empty(), "{text}: {problems:?}"),
-            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! AUTH: what a client is offered, and each step of its login at the authentication server.
 
 use super::conversation::Conversation;
-use crate::sasl::{self, Attempt, Exchange};
+use crate::sasl::{Attempt, Exchange};
 use policy::{Ask, Matched, Sasl, Suspend};
 use smtp::server::{AuthAnswer, AuthOffer, AuthStep, ServerSession};
 use std::sync::Arc;
@@ -27,11 +27,11 @@ impl Conversation {
             return true;
         }
         let options = if is_secured { settings.tls_security_options } else { settings.security_options };
-        let found = sasl::mechanisms(&settings.service, &self.worker.resolver, options).await;
+        let found = settings.backend.mechanisms(&self.answerer, options).await;
         let names = match found {
             Ok(names) => names,
             Err(why) => {
-                self.client.line(format!("warning: SASL: Connect to {} failed: {why}", settings.service.path));
+                self.client.line(format!("warning: SASL: Connect to {} failed: {why}", settings.backend.name()));
                 Vec::new()
             }
         };
@@ -97,26 +97,20 @@ impl Conversation {
 
     /// One step of a login.
     pub(super) async fn auth_step(&mut self, step: AuthStep) {
-        let answer = match step {
-            AuthStep::Cancel => {
-                self.exchange = None;
-                return;
-            }
-            AuthStep::Start { mechanism, response } => self.begin_auth(&mechanism, response.as_deref()).await,
-            AuthStep::Continue(response) => match &self.exchange {
-                Some(exchange) => exchange.go_on(&response).await,
-                None => AuthAnswer::Unavailable { reason: String::new() },
-            },
+        let exchange = self.exchange.take();
+        let (answer, exchange) = match (step, exchange) {
+            (AuthStep::Cancel, _) => return,
+            (AuthStep::Start { mechanism, response }, _) => self.begin_auth(&mechanism, response.as_deref()).await,
+            (AuthStep::Continue(response), Some(exchange)) => exchange.go_on(&self.answerer, &response).await,
+            (AuthStep::Continue(_), None) => (AuthAnswer::Unavailable { reason: String::new() }, None),
         };
-        if !matches!(answer, AuthAnswer::Challenge(_)) {
-            self.exchange = None;
-        }
+        self.exchange = exchange;
         self.session.auth_answered(answer);
     }
 
-    async fn begin_auth(&mut self, mechanism: &str, response: Option<&str>) -> AuthAnswer {
+    async fn begin_auth(&mut self, mechanism: &str, response: Option<&str>) -> (AuthAnswer, Option<Exchange>) {
         let service = Arc::clone(&self.service);
-        let Some(settings) = &service.sasl else { return AuthAnswer::Unavailable { reason: String::new() } };
+        let Some(settings) = &service.sasl else { return (AuthAnswer::Unavailable { reason: String::new() }, None) };
         let attempt = Attempt {
             mechanism,
             response,
@@ -124,8 +118,6 @@ impl Conversation {
             remote: self.client.address,
             is_secured: self.tls.is_some(),
         };
-        let (answer, exchange) = Exchange::start(&settings.service, &self.worker.resolver, attempt).await;
-        self.exchange = exchange;
-        answer
+        settings.backend.start(&self.answerer, attempt).await
     }
 }

@@ -1,7 +1,6 @@
 //! `postern postmap` and `postern postalias`: postmap(1) and postalias(1), with their options, output, messages and
 //! exit statuses.
 
-mod base64;
 mod create;
 mod options;
 mod output;

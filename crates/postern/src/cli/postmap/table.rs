@@ -176,7 +176,7 @@ impl Run {
         if let Kind::Other(_) = table.kind {
             return files(&value).map_err(Fatal);
         }
-        super::base64::decode(&value).ok_or_else(|| {
+        crate::base64::decode(&value).ok_or_else(|| {
             let start = &value[..value.len().min(30)];
             let (key, value) = (self.console.shown(key), self.console.shown(start));
             self.console.warn(&format!("table {name}: key {key}: malformed BASE64 value: {value}"));

@@ -21,6 +21,11 @@ impl Properties {
     const FORWARD_SECRECY: u8 = 32;
     const PRIVATE: u8 = 64;
 
+    /// Those that these words name, as Dovecot writes them.
+    pub fn of_words<'w>(words: impl IntoIterator<Item = &'w str>) -> Self {
+        Self(words.into_iter().fold(0, |all, word| all | Self::of_mechanism(word)))
+    }
+
     fn of_mechanism(word: &str) -> u8 {
         match word {
             "plaintext" => Self::PLAINTEXT,
@@ -103,8 +108,7 @@ impl Handshake {
                 let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
                 // What is not a name could not be announced.
                 if !name.is_empty() && name.bytes().all(is_name) {
-                    let properties = fields.fold(0, |all, word| all | Properties::of_mechanism(word));
-                    self.mechanisms.push(Mechanism { name: name.to_owned(), properties: Properties(properties) });
+                    self.mechanisms.push(Mechanism { name: name.to_owned(), properties: Properties::of_words(fields) });
                 }
             }
             Some("DONE") if !self.has_version => return Err("handshake without version".to_owned()),

@@ -1,9 +1,9 @@
-//! Base64, for values that are files (`-F`).
+//! Base64: challenges and responses of logins, values of tables that are files (`postmap -F`).
 
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Encoded, without line ends.
-pub(super) fn encode(data: &[u8]) -> Vec<u8> {
+pub(crate) fn encode(data: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(data.len().div_ceil(3) * 4);
     for chunk in data.chunks(3) {
         let bits = chunk.iter().fold(0u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - chunk.len()));
@@ -16,7 +16,7 @@ pub(super) fn encode(data: &[u8]) -> Vec<u8> {
 }
 
 /// Decoded; `None` if it isn't Base64.
-pub(super) fn decode(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(4) {
         return None;
     }
