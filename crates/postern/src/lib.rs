@@ -19,6 +19,7 @@ pub mod notice;
 mod policy_service;
 pub mod policy_test;
 pub mod prove;
+mod proxy_filter;
 pub mod record;
 pub mod rehearsal;
 pub mod replay;

@@ -3,4 +3,5 @@
 pub mod address;
 pub mod client;
 mod history;
+pub mod proxy;
 pub mod server;

@@ -68,10 +68,16 @@ struct Conversation<'s> {
 }
 
 impl Conversation<'_> {
-    fn reply(&mut self, event: &str, default: &str) -> io::Result<bool> {
+    /// What is answered to this.
+    fn answer<'a>(&'a self, event: &str, default: &'a str) -> &'a str {
         let upper = event.to_uppercase();
         let rule = self.state.rules.iter().find(|(left, _)| upper.starts_with(left.as_str()));
-        let text = rule.map_or(default, |(_, right)| right);
+        rule.map_or(default, |(_, right)| right)
+    }
+
+    fn reply(&mut self, event: &str, default: &str) -> io::Result<bool> {
+        let text = self.answer(event, default).to_owned();
+        let text = text.as_str();
         match text {
             "!hang" => std::thread::sleep(HANG),
             "!close" => return Err(io::ErrorKind::ConnectionAborted.into()),
@@ -142,14 +148,12 @@ impl Conversation<'_> {
             }
         }
         let message = Message { sender: std::mem::take(sender), recipients: std::mem::take(recipients), content };
-        // kept before the reply is seen: who reads the reply finds the message here
-        let mut messages = self.state.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        messages.push(message);
-        drop(messages);
-        if !self.reply("EOM", "250 2.0.0 Ok: sink")? {
-            self.state.messages.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let default = "250 2.0.0 Ok: sink";
+        if self.answer("EOM", default).starts_with(['2', '3']) {
+            // kept before the reply is seen: who reads the reply finds the message here
+            self.state.messages.lock().unwrap_or_else(PoisonError::into_inner).push(message);
         }
-        Ok(())
+        self.reply("EOM", default).map(drop)
     }
 }
 

@@ -213,7 +213,7 @@ const RULES: &[(&str, Honour)] = &[
     ("milter_*", NotYet("milters")),
     ("non_smtpd_milters", NotYet("milters")),
     ("internal_mail_filter_classes", NotYet("milters")),
-    ("smtpd_proxy_*", NotYet("smtpd_proxy_filter")),
+    ("smtpd_proxy_*", Acts),
     ("smtpd_upstream_proxy_*", Acts),
     ("anvil_*", Acts),
     ("smtpd_client_connection_*", Acts),

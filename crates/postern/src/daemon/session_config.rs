@@ -62,7 +62,7 @@ pub fn session_config(p: &Parameters, limits: &ClientLimits, tls_available: bool
         finish_replies: ["smtpd_reject_filter_maps", "smtpd_reject_footer", "smtpd_reject_footer_maps"]
             .iter()
             .any(|name| set(name)),
-        smtpd_proxy_filter: false,
+        smtpd_proxy_filter: set("smtpd_proxy_filter"),
         // As in Postfix: where anything is limited, connections are counted too.
         count_connections: limits.any(),
         count_messages: limits.of_client(Rate::Message).is_some(),

@@ -8,6 +8,7 @@ use super::sasl::SaslSettings;
 use super::session_config::session_config;
 use crate::deliver::DeliverConfig;
 use crate::maillog::Log;
+use crate::proxy_filter::ProxyFilter;
 use crate::tls::{self, TlsServer};
 use config::{Diagnostic, HostFacts, MasterCf, Parameters, Places, ServiceType, Span};
 use message::CleanupConfig;
@@ -71,6 +72,8 @@ pub struct Service {
     pub proxy_protocol: bool,
     /// `smtpd_upstream_proxy_timeout`.
     pub proxy_timeout: Duration,
+    /// `smtpd_proxy_filter`.
+    pub proxy_filter: Option<Arc<ProxyFilter>>,
     /// `smtpd_timeout`, for writing.
     pub write_timeout: Duration,
     /// `smtpd_sasl_authenticated_header`.
@@ -300,6 +303,7 @@ fn compile_service(name: &str, p: Parameters, registry: &mut TableRegistry, prob
         long_queue_ids: p.bool("enable_long_queue_ids"),
         proxy_protocol: p.get("smtpd_upstream_proxy_protocol") == "haproxy",
         proxy_timeout: p.time("smtpd_upstream_proxy_timeout"),
+        proxy_filter: ProxyFilter::compile(&p, problems),
         write_timeout: p.time("smtpd_timeout"),
         sasl_authenticated_header: p.bool("smtpd_sasl_authenticated_header"),
         sasl,

@@ -84,8 +84,7 @@ fn check_service(service: &Service) -> Option<Diagnostic> {
 /// Settings that would make mail less safe if they were silently ignored.
 pub fn check_parameters(p: &Parameters) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    let refused: [(&str, bool, &str); 3] = [
-        ("smtpd_proxy_filter", !p.get("smtpd_proxy_filter").is_empty(), "mail would pass without the filter"),
+    let refused: [(&str, bool, &str); 2] = [
         ("smtpd_milters", !p.get("smtpd_milters").is_empty(), "mail would pass without the milters"),
         (
             "smtp_tls_security_level",

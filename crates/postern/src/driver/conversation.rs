@@ -217,12 +217,19 @@ impl Conversation {
             }
             Event::Open => {
                 self.transaction.local_rewrite = self.is_local_rewrite().await;
-                self.open_message();
+                match self.service.proxy_filter.clone() {
+                    Some(filter) => self.open_proxied(&filter).await,
+                    None => self.open_message(),
+                }
             }
+            Event::Recipient if self.service.proxy_filter.is_some() => self.proxy_recipient().await,
             Event::Recipient => {}
+            Event::Data => self.proxy_data().await,
+            Event::Content if self.service.proxy_filter.is_some() => self.proxy_content().await,
             Event::Content => self.take_content().await,
             Event::Commit => {
-                let end = self.commit().await;
+                let proxied = self.service.proxy_filter.is_some();
+                let end = if proxied { self.proxy_commit().await } else { self.commit().await };
                 self.session.committed(end);
             }
             Event::Abort => self.forget_transaction(),

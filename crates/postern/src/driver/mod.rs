@@ -9,6 +9,7 @@ mod footer;
 mod limits;
 mod listener;
 mod notice;
+mod proxied;
 pub mod proxy_protocol;
 mod recent;
 mod replies;

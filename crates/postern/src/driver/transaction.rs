@@ -1,6 +1,7 @@
 //! One message: queue id, effects of access rules, content on its way through cleanup into the spool.
 
 use super::conversation::Conversation;
+use super::proxied::Proxied;
 use crate::clock;
 use crate::lookup;
 use message::cleanup::{Cleanup, MessageContext, RewriteContext, Verdict};
@@ -27,6 +28,8 @@ pub struct Transaction {
     /// The headers are ours to complete (`local_header_rewrite_clients`).
     pub local_rewrite: bool,
     intake: Option<Box<Intake>>,
+    /// A before-queue filter takes it.
+    pub(super) proxied: Option<Box<Proxied>>,
     /// Content was lost on its way in: the message can't be accepted any more.
     lost: bool,
     instance: OnceLock<String>,
@@ -101,6 +104,12 @@ impl Conversation {
         if let Some(made) = &mut self.decided {
             made.facts.queue_id = Some(id.to_string());
         }
+        self.log_client(id.as_str());
+        self.session.opened(Ok(id.to_string()));
+    }
+
+    /// Whose message it is, for the log.
+    pub(super) fn log_client(&mut self, id: &str) {
         let mut line = format!("{id}: client={}", ServerSession::CLIENT);
         if let Some(login) = self.session.login() {
             line.push_str(&format!(", sasl_method={}, sasl_username={}", login.method, login.username));
@@ -118,7 +127,6 @@ impl Conversation {
             }
         }
         self.client.line(line);
-        self.session.opened(Ok(id.to_string()));
     }
 
     /// Take content from the session, through cleanup, towards the spool.
@@ -219,18 +227,17 @@ impl Conversation {
         }))
     }
 
-    fn message_context(&self, id: QueueId, expansion: &mut Expansion) -> MessageContext {
-        let now = clock::timestamp(clock::unix_seconds());
+    /// Our own Received header.
+    pub(super) fn received(&self, id: Option<&str>, now: &message::Timestamp) -> String {
         let session = &self.session;
-        let protocol = session.protocol();
         let accepted = session.recipients();
         let name = self.client.name.as_ref().map_or("unknown", |n| &n.name);
         let recipient = (accepted.len() == 1).then(|| quote_local(&accepted[0].address).into_owned());
-        let received = received_header(&ReceivedFacts {
+        received_header(&ReceivedFacts {
             helo: session.helo_name(),
             client_name: name,
             client_address: &header_address(self.client.address),
-            protocol,
+            protocol: session.protocol(),
             smtputf8: session.mail_options().smtputf8,
             encrypted: self.tls.is_some(),
             authenticated: self.session.login().is_some(),
@@ -242,11 +249,18 @@ impl Conversation {
                 .map(|s| s.username.as_str()),
             my_hostname: &self.service.my_hostname,
             mail_name: &self.service.mail_name,
-            queue_id: Some(id.as_str()),
+            queue_id: id,
             recipient: recipient.as_deref(),
-            time: &now,
+            time: now,
             hide_client_session: self.service.hide_client_session,
-        });
+        })
+    }
+
+    fn message_context(&self, id: QueueId, expansion: &mut Expansion) -> MessageContext {
+        let now = clock::timestamp(clock::unix_seconds());
+        let session = &self.session;
+        let protocol = session.protocol();
+        let received = self.received(Some(id.as_str()), &now);
         let effects = &self.transaction.effects;
         MessageContext {
             queue_id: id.to_string(),

@@ -176,6 +176,15 @@ impl Spool {
         LargeWriter::new(self.shared.files.clone(), self.shared.dir.join("large").join(queue_id.as_str()))
     }
 
+    /// A file without a name for content that is only on its way through: whatever happens, nothing of it stays.
+    /// `queue_id` only has to be one that nobody else uses.
+    pub fn scratch_file(&self, queue_id: QueueId) -> Result<std::fs::File, SpoolError> {
+        let path = self.shared.dir.join("large").join(queue_id.as_str());
+        let file = self.shared.files.create(&path)?;
+        self.shared.files.remove(&path)?;
+        Ok(file)
+    }
+
     /// Notes what happened to recipients. Ordered, not synced.
     pub fn update(&self, queue_id: QueueId, updates: Vec<RecipientUpdate>) -> Result<(), SpoolError> {
         let record = record::update(queue_id, &updates);

@@ -2,7 +2,7 @@
 
 /// Encodes content piece by piece.
 #[derive(Debug)]
-pub(super) struct ContentEncoder {
+pub struct ContentEncoder {
     column: usize,
     limit: usize,
 }

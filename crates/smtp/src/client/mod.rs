@@ -13,6 +13,7 @@ mod session;
 mod transcript;
 
 pub use capabilities::Capabilities;
+pub use content::ContentEncoder;
 pub use failure::Failure;
 pub use reply::ServerReply;
 pub use session::{ClientEvent, ClientSession};

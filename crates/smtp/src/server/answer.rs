@@ -22,6 +22,7 @@ impl ServerSession {
                 Verdict::HangUp => self.hang_up(),
             },
             Waiting::ChunkVerdict(chunk) => match verdict {
+                Verdict::Permit if self.config.smtpd_proxy_filter => self.ask_next_hop(Some(chunk)),
                 Verdict::Permit => self.accept_chunk(chunk),
                 Verdict::Reject { reply, counts, class } => {
                     self.blame(class);
@@ -63,6 +64,7 @@ impl ServerSession {
                 self.waiting = Waiting::Flushed;
                 self.events.push_back(Event::Flush);
             }
+            Moment::Data if self.config.smtpd_proxy_filter => self.ask_next_hop(None),
             Moment::Data => self.accept_data(),
             Moment::EndOfData => {
                 self.waiting = Waiting::Committed;
@@ -135,6 +137,23 @@ impl ServerSession {
                 self.transaction.recipients.pop();
                 self.fail(&reply);
             }
+        }
+    }
+
+    fn ask_next_hop(&mut self, chunk: Option<Chunk>) {
+        self.waiting = Waiting::DataAnswer(chunk);
+        self.events.push_back(Event::Data);
+    }
+
+    /// The answer to [`Event::Data`]: the reply that refuses the content, if any.
+    pub fn data_answered(&mut self, result: Result<(), String>) {
+        let Waiting::DataAnswer(chunk) = self.waiting else { return };
+        self.waiting = Waiting::Nobody;
+        match (result, chunk) {
+            (Ok(()), None) => self.accept_data(),
+            (Ok(()), Some(chunk)) => self.accept_chunk(chunk),
+            (Err(reply), None) => self.fail(&reply),
+            (Err(reply), Some(chunk)) => self.reject_chunk(chunk, reply, true),
         }
     }
 

@@ -133,6 +133,8 @@ pub enum Event {
     /// One recipient was accepted (after its decision, and after `Open` where that was due): the last of
     /// `recipients()`. With `smtpd_proxy_filter` answer with `recipient_answered`.
     Recipient,
+    /// The data lists permit, and there is a `smtpd_proxy_filter`: answer with `data_answered`.
+    Data,
     /// Content is ready: take it with `take_content`. Lines end in LF, dots are unstuffed.
     Content,
     /// The whole content was handed over and the end-of-data lists permit: store it; answer with `committed`.

@@ -8,6 +8,8 @@ use super::session::{Chunk, Phase, Refusal, ServerSession, Waiting};
 use super::transaction::Bdat;
 use std::sync::Arc;
 
+const TOO_BIG: &str = "552 5.3.4 Error: message file too big";
+
 impl ServerSession {
     fn content_rules(&self) -> ContentRules {
         ContentRules {
@@ -234,6 +236,9 @@ impl ServerSession {
         };
         if let Some(failure) = failure {
             self.phase = Phase::Command;
+            if self.config.smtpd_proxy_filter {
+                self.log_proxy_reject(&failure);
+            }
             self.content_refused(failure);
             self.end_transaction(true);
         } else if ready {
@@ -244,10 +249,22 @@ impl ServerSession {
         }
     }
 
+    /// Before a next hop, what becomes of content is logged in any case.
+    fn log_proxy_reject(&mut self, failure: &Failure) {
+        let reply = match failure {
+            Failure::Refused(reply) => reply,
+            Failure::Size => TOO_BIG,
+            // it has a line of its own
+            Failure::BareLf => return,
+        };
+        let line = format!("proxy-reject: END-OF-MESSAGE: {reply};{}", self.message_context());
+        self.log(line);
+    }
+
     fn content_refused(&mut self, failure: Failure) {
         match failure {
             Failure::Refused(reply) => self.fail(&reply),
-            Failure::Size => self.fail("552 5.3.4 Error: message file too big"),
+            Failure::Size => self.fail(TOO_BIG),
             Failure::BareLf => {
                 let chunk = matches!(self.phase, Phase::Chunk(_)) || self.stage == "BDAT";
                 self.log_reject_at(if chunk { "BDAT content" } else { self.stage }, "bare <LF> received");

@@ -175,6 +175,11 @@ impl ServerSession {
         self.pending_recipient().or_else(|| self.recipients().first().map(|r| r.address.as_str()))
     }
 
+    /// As [`Self::log_context`], with the first of several recipients: what `proxy-accept:` lines end in.
+    pub fn message_context(&self) -> String {
+        self.context(self.first_recipient())
+    }
+
     /// ` from=<S> to=<R> proto=P helo=<H>` and the login, as access log lines end.
     pub fn log_context(&self) -> String {
         self.context(self.recipient())

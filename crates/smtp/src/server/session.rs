@@ -70,6 +70,8 @@ pub(super) enum Waiting {
     ChunkVerdict(Chunk),
     Opened,
     RecipientAnswer,
+    /// The next hop's word on DATA, or on the first BDAT chunk.
+    DataAnswer(Option<Chunk>),
     ContentTaken,
     Committed,
     Filtered,

@@ -73,8 +73,12 @@ fn configs() -> [SessionConfig; 3] {
         finish_replies: true,
         ..base.clone()
     };
-    let loose =
-        SessionConfig { smtpd_forbid_bare_newline: ForbidBareNewline::No, smtpd_command_filter: true, ..base.clone() };
+    let loose = SessionConfig {
+        smtpd_forbid_bare_newline: ForbidBareNewline::No,
+        smtpd_command_filter: true,
+        smtpd_proxy_filter: true,
+        ..base.clone()
+    };
     [base, strict, loose]
 }
 

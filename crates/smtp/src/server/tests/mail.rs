@@ -261,6 +261,45 @@ fn the_proxy_may_refuse_a_recipient() {
 }
 
 #[test]
+fn the_proxy_may_refuse_the_content() {
+    let config = || SessionConfig { smtpd_proxy_filter: true, smtpd_forbid_unauth_pipelining: false, ..config() };
+    let begin = |sender: &str| {
+        format!(
+            "{GREETED}C: MAIL FROM:<{sender}@example.org>
+             S: 250 2.1.0 Ok
+             C: RCPT TO:<u@example.com>
+             E: Open Q1
+             S: 250 2.1.5 Ok
+             "
+        )
+    };
+    play(
+        config(),
+        &format!(
+            "{}C: DATA
+             S: 554 5.7.1 no content
+             C: DATA
+             S: 554 5.7.1 no content
+             C: RCPT TO:<v@example.com>
+             S: 250 2.1.5 Ok",
+            begin("nodata")
+        ),
+    );
+    play(
+        config(),
+        &format!(
+            "{}R: \"BDAT 3\\r\\nabc\"
+             S: 554 5.7.1 no content
+             R: \"BDAT 1 LAST\\r\\nx\"
+             S: 551 5.0.0 Discarded 1 bytes after earlier error
+             E: Abort
+             L: improper command pipelining after BDAT from NA: abc",
+            begin("nodata")
+        ),
+    );
+}
+
+#[test]
 fn rates() {
     let counting = || SessionConfig { count_messages: true, count_recipients: true, ..config() };
     let script = "S: 220 mail.example.com ESMTP Postfix

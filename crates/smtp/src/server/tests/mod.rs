@@ -171,6 +171,12 @@ impl Dialog {
                     _ => Ok(()),
                 });
             }
+            Event::Data => {
+                let sender = self.session.sender().unwrap_or_default();
+                let refuses = sender.starts_with("nodata");
+                let answer = if refuses { Err("554 5.7.1 no content".to_owned()) } else { Ok(()) };
+                self.session.data_answered(answer);
+            }
             Event::Content => self.session.take_content(&mut self.content),
             Event::Commit => {
                 self.events.push("Commit".to_owned());
