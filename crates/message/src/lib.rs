@@ -10,6 +10,7 @@ mod config;
 mod date;
 mod log;
 mod lookup;
+pub mod milter;
 pub mod received;
 pub mod recipients;
 

@@ -15,6 +15,7 @@ pub mod lint;
 mod lookup;
 pub mod maillog;
 mod memory;
+mod milter;
 pub mod notice;
 mod policy_service;
 pub mod policy_test;

@@ -14,6 +14,7 @@ mod segments;
 mod walk;
 
 pub use context::{Effects, Finished, MessageContext, RewriteContext, Verdict};
+pub(crate) use header::is_header;
 pub use segments::{Segment, segments};
 
 use crate::config::CleanupConfig;

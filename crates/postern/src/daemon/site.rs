@@ -8,6 +8,7 @@ use super::sasl::SaslSettings;
 use super::session_config::session_config;
 use crate::deliver::DeliverConfig;
 use crate::maillog::Log;
+use crate::milter::MilterSettings;
 use crate::proxy_filter::ProxyFilter;
 use crate::tls::{self, TlsServer};
 use config::{Diagnostic, HostFacts, MasterCf, Parameters, Places, ServiceType, Span};
@@ -84,6 +85,8 @@ pub struct Service {
     pub tls: Option<TlsServer>,
     /// `smtpd_tls_received_header`.
     pub tls_received_header: bool,
+    /// `smtpd_milters` and `smtpd_milter_maps`; `None` where no client has any.
+    pub milters: Option<Arc<MilterSettings>>,
     /// How much one client, or one login, may do.
     pub limits: ClientLimits,
     /// `smtpd_hide_client_session`.
@@ -281,6 +284,7 @@ fn compile_service(name: &str, p: Parameters, registry: &mut TableRegistry, prob
     let sasl = SaslSettings::compile(&p, registry, problems);
     let tls = tls::server(&p, registry, problems);
     let limits = ClientLimits::compile(&p, registry, problems);
+    let milters = MilterSettings::compile(&p, registry, problems);
     let session = Arc::new(session_config(&p, &limits, tls.is_some()));
     let overrides = p.get("receive_override_options");
     let has_override = |word: &str| overrides.split([',', ' ', '\t', '\n']).any(|w| w == word);
@@ -309,6 +313,7 @@ fn compile_service(name: &str, p: Parameters, registry: &mut TableRegistry, prob
         sasl,
         tls,
         tls_received_header: p.bool("smtpd_tls_received_header"),
+        milters,
         limits,
         hide_client_session: p.bool("smtpd_hide_client_session"),
         my_hostname: p.get("myhostname"),

@@ -9,11 +9,12 @@ use crate::answer::Answerer;
 use crate::anvil;
 use crate::clock::now_ms;
 use crate::daemon::site::{Service, Site};
+use crate::milter::Milters;
 use crate::record::Made;
 use crate::sasl::Exchange;
 use crate::tls::TlsSession;
 use policy::{Answer, Input, Ledger, PeerName, PeerStatus, PolicyState, Question};
-use smtp::server::{Authorised, Event, Moment, ServerSession};
+use smtp::server::{Authorised, Event, Moment, ServerSession, Verdict};
 use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -67,6 +68,10 @@ pub struct Conversation {
     pub(super) is_limit_exempt: bool,
     /// Counts as a connection of this client as long as it is here.
     pub(super) connection: Option<anvil::Connection>,
+    /// So many connections the client has, if they are counted.
+    pub(super) connections: Option<u32>,
+    /// The filters that look at the session.
+    pub(super) milters: Option<Box<Milters>>,
 }
 
 /// Why the loop ends before the session says so.
@@ -131,6 +136,8 @@ impl Conversation {
             transaction: Transaction::default(),
             is_limit_exempt: false,
             connection: None,
+            connections: None,
+            milters: None,
         }
     }
 
@@ -158,6 +165,7 @@ impl Conversation {
             return;
         }
         if proxied.is_ok() {
+            self.begin_milters().await;
             self.ask_ahead(&[Input::Client], Moment::Connect);
             // A client that begins with TLS is right to speak first.
             if !self.session.config().smtpd_tls_wrappermode {
@@ -183,6 +191,7 @@ impl Conversation {
             }
         }
         self.stream.close();
+        self.end_milters();
         self.hand_over();
         self.transaction.abandon();
         self.client.settle().await;
@@ -212,7 +221,14 @@ impl Conversation {
                     self.client.settle().await;
                     self.session.set_client_label(self.client.display());
                 }
-                let verdict = self.decide(decide).await;
+                let is_early = matches!(decide.moment, Moment::Connect | Moment::Helo);
+                // With Milters, these come in any case.
+                let verdict = if is_early && self.session.config().smtpd_delay_reject {
+                    Verdict::Permit
+                } else {
+                    self.decide(decide.clone()).await
+                };
+                let verdict = if self.milters.is_some() { self.ask_milters(&decide, verdict).await } else { verdict };
                 self.session.resolve(verdict);
             }
             Event::Open => {
@@ -246,6 +262,7 @@ impl Conversation {
                 self.change_client(identity).await;
                 let authorised = self.authorise().await;
                 self.offer_auth_again().await;
+                self.begin_milters().await;
                 self.session.client_changed_done(authorised);
                 self.ask_ahead(&[Input::Client], Moment::Connect);
             }
@@ -261,6 +278,10 @@ impl Conversation {
             Event::MatchForbidden(word) => {
                 let found = self.matches_forbidden(&word).await;
                 self.session.forbidden(found);
+            }
+            Event::MilterUnknown(word) => {
+                let reply = self.ask_milters_about(&word).await;
+                self.session.milter_answered(reply);
             }
             Event::Flush => {
                 let flush = self.flush_queue().await;

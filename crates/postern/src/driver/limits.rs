@@ -85,6 +85,7 @@ impl Conversation {
         self.connection = None;
         let (connections, rate, counted) = self.worker.anvil.connect(ident, now_ms())?;
         self.connection = Some(counted);
+        self.connections = Some(connections);
         if limits.connection_count > 0 && connections > limits.connection_count {
             return Some(("Connection concurrency", connections));
         }

@@ -8,6 +8,7 @@ pub mod facts;
 mod footer;
 mod limits;
 mod listener;
+mod milter;
 mod notice;
 mod proxied;
 pub mod proxy_protocol;

@@ -303,6 +303,9 @@ impl Conversation {
     /// The next message begins with a clean slate, whatever became of the last one.
     pub(super) fn forget_transaction(&mut self) {
         self.transaction.abandon();
+        if let Some(milters) = &mut self.milters {
+            milters.abort();
+        }
         self.policy_state.reset_transaction();
         self.ledger.clear();
     }

@@ -255,6 +255,8 @@ impl<W: World> Rehearsal<W> {
                 let finished = self.finish(text);
                 self.session.finish_reply(&finished);
             }
+            // No filters are asked in a rehearsal.
+            Event::MilterUnknown(_) => self.session.milter_answered(None),
             Event::Flush => self.session.flushed(Flush::Unavailable),
             // Nobody is written to in a rehearsal.
             Event::Notify(_) => {}

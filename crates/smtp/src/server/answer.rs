@@ -19,6 +19,7 @@ impl ServerSession {
                     self.blame(class);
                     self.rejected(moment, &reply, counts);
                 }
+                Verdict::Milter(reply) => self.refused_by_milter(moment, &reply),
                 Verdict::HangUp => self.hang_up(),
             },
             Waiting::ChunkVerdict(chunk) => match verdict {
@@ -27,6 +28,10 @@ impl ServerSession {
                 Verdict::Reject { reply, counts, class } => {
                     self.blame(class);
                     self.reject_chunk(chunk, reply, counts);
+                }
+                Verdict::Milter(reply) => {
+                    self.blame(ErrorClass::Policy);
+                    self.reject_chunk(chunk, reply, true);
                 }
                 Verdict::HangUp => self.hang_up(),
             },
@@ -42,7 +47,7 @@ impl ServerSession {
         self.skip_with(chunk, Refusal { reply, counts });
     }
 
-    fn permitted(&mut self, moment: Moment) {
+    pub(super) fn permitted(&mut self, moment: Moment) {
         match moment {
             Moment::Connect => self.banner(),
             Moment::Helo => self.accept_helo(self.verb == Verb::Ehlo),
@@ -73,7 +78,7 @@ impl ServerSession {
         }
     }
 
-    fn rejected(&mut self, moment: Moment, reply: &str, counts: bool) {
+    pub(super) fn rejected(&mut self, moment: Moment, reply: &str, counts: bool) {
         self.reply_text(reply);
         self.pending_helo = None;
         self.pending_sender = None;

@@ -140,6 +140,9 @@ impl ServerSession {
         if self.auth_offer.is_none() || self.authorised.discard_ehlo_keywords.contains(EhloKeywords::AUTH) {
             return self.fail("503 5.5.1 Error: authentication not enabled");
         }
+        if self.milter_refuses_login() {
+            return;
+        }
         if self.transaction.sender.is_some() {
             return self.fail("503 5.5.1 Error: MAIL transaction in progress");
         }

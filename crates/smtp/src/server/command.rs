@@ -277,7 +277,11 @@ impl ServerSession {
             self.reply_text("221 2.7.0 Error: I can break rules, too. Goodbye.");
             self.closing = true;
         } else if !self.denied_at_connect(Verb::Unknown) {
-            self.fail("500 5.5.2 Error: command not recognized");
+            match self.milter_unknown(word) {
+                None => return Progress::Again,
+                Some(Some(reply)) => self.fail(&reply),
+                Some(None) => self.fail("500 5.5.2 Error: command not recognized"),
+            }
         }
         Progress::Done
     }
@@ -331,6 +335,9 @@ impl ServerSession {
         let (Some(argument), None) = (words.next(), words.next()) else {
             return self.fail("500 Syntax: ETRN domain");
         };
+        if self.milter_refuses() {
+            return;
+        }
         let domain = argument.text.strip_prefix(['@', '#']).unwrap_or(argument.text);
         if !crate::address::valid_hostname(domain) && !crate::address::valid_mailhost_literal(domain) {
             return self.fail("501 Error: invalid parameter syntax");

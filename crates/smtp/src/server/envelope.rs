@@ -148,6 +148,7 @@ impl ServerSession {
                 break;
             }
         }
+        self.keep_arguments(Words::new(line).skip(3));
         let limit = config.message_size_limit;
         if self.pending_refusal.is_some() {
             // it comes first
@@ -213,6 +214,7 @@ impl ServerSession {
         let Ok(address) = self.path(path.text, rules) else {
             return self.fail("501 5.1.3 Bad recipient address syntax");
         };
+        self.keep_arguments(words);
         let mut recipient = Recipient { address, ..Recipient::default() };
         for word in words {
             if let Err(error) = recipient.option(word, self.authorised.discard_ehlo_keywords) {
@@ -224,6 +226,13 @@ impl ServerSession {
             line.clone_into(&mut recipient.command);
         }
         self.judge_recipient(recipient);
+    }
+
+    /// Milters are told how MAIL and RCPT were said.
+    fn keep_arguments<'a>(&mut self, words: impl Iterator<Item = Word<'a>>) {
+        if self.milter.is_on {
+            self.milter.arguments = words.map(|word| word.text.to_owned()).collect();
+        }
     }
 
     fn judge_recipient(&mut self, recipient: Recipient) {
@@ -276,6 +285,9 @@ impl ServerSession {
         let text = argument.join(" ");
         if text.is_empty() {
             return self.fail("501 5.5.4 Syntax: VRFY address [SMTPUTF8]");
+        }
+        if self.milter_refuses() {
+            return;
         }
         match self.count(Rate::Recipient) {
             None => return,

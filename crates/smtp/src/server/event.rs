@@ -52,6 +52,8 @@ pub enum Verdict {
     },
     /// Close the connection without a reply (access(5) HANGUP).
     HangUp,
+    /// A Milter refuses with this reply.
+    Milter(String),
 }
 
 /// How the message ended in the driver's hands.
@@ -156,6 +158,8 @@ pub enum Event {
     Count(Rate),
     /// Is this unknown command word in the tables of `smtpd_forbidden_commands`? Answer with `forbidden`.
     MatchForbidden(String),
+    /// A command that is none: what do the Milters say? Answer with `milter_answered`.
+    MilterUnknown(String),
     /// ETRN was permitted: ask the flush service for `etrn_domain()`; answer with `flushed`.
     Flush,
     /// XCLIENT changed who the client is. Answer with `client_changed_done`; then the session is back at its greeting,

@@ -48,7 +48,7 @@ impl ServerSession {
     }
 
     fn welcome(&mut self) {
-        if self.config.smtpd_delay_reject {
+        if self.config.smtpd_delay_reject && !self.milter.is_on {
             self.banner();
         } else {
             self.decide(Moment::Connect);
@@ -81,7 +81,7 @@ impl ServerSession {
             name.push_str(word.text);
         }
         self.pending_helo = Some(name);
-        if self.config.smtpd_delay_reject {
+        if self.config.smtpd_delay_reject && !self.milter.is_on {
             self.accept_helo(extended);
         } else {
             self.decide(Moment::Helo);
@@ -114,11 +114,13 @@ impl ServerSession {
         let mut last = start;
         let (authorised, encrypted) = (self.authorised, self.encrypted);
         let mechanisms = self.announced_mechanisms();
+        let is_refused = self.is_refused_by_milter();
         let out = &mut self.output;
         // Writing to a Vec cannot fail.
         let _ = write!(out, "250-{}\r\n", config.myhostname);
         let mut announce = |keyword: K, offered: bool, text: std::fmt::Arguments<'_>| {
-            if offered && !discarded.contains(keyword) {
+            let is_shown = !is_refused || keyword == K::ENHANCEDSTATUSCODES;
+            if offered && is_shown && !discarded.contains(keyword) {
                 last = out.len();
                 let _ = write!(out, "250-{text}\r\n");
             }

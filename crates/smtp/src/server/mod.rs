@@ -21,6 +21,7 @@ mod identity;
 mod input;
 mod line;
 mod message;
+mod milter;
 mod reply;
 mod session;
 mod statistics;

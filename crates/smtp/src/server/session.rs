@@ -6,6 +6,7 @@ use super::content::Content;
 use super::event::{Counted, Decide, Event, Moment};
 use super::identity::Forwarded;
 use super::input::{IDLE_BUFFER, Input};
+use super::milter::MilterState;
 use super::statistics::{Statistics, Verb};
 use super::transaction::{MailOptions, Recipient, Transaction};
 use super::transcript::Transcript;
@@ -83,6 +84,7 @@ pub(super) enum Waiting {
     Authenticated,
     Handshake,
     Matched,
+    Milter,
     Flushed,
     ClientChanged,
 }
@@ -148,6 +150,7 @@ pub struct ServerSession {
     pub(super) line_tried: bool,
     pub(super) over_limit: Option<Counted>,
     pub(super) forbidden: Option<bool>,
+    pub(super) milter: MilterState,
     pub(super) queue_space_low: bool,
     pub(super) bare_lf: bool,
     pub(super) eof: bool,
@@ -220,6 +223,7 @@ impl ServerSession {
             line_tried: false,
             over_limit: None,
             forbidden: None,
+            milter: MilterState::default(),
             queue_space_low: false,
             bare_lf: false,
             eof: false,

@@ -54,6 +54,9 @@ impl ServerSession {
         if !self.config.tls_available {
             return self.fail("454 4.7.0 TLS not available due to local problem");
         }
+        if self.milter_refuses_login() {
+            return;
+        }
         match self.count(Rate::NewTlsSession) {
             None => return,
             Some(Counted::Within) => {}

@@ -9,6 +9,7 @@ mod auth;
 mod chunking;
 mod limits;
 mod mail;
+mod milter;
 mod protocol;
 mod tls;
 
@@ -40,12 +41,17 @@ pub(super) fn policy(session: &ServerSession, decide: &Decide) -> Verdict {
             }
             Some("203.0.113.2") => reject("421 4.7.1 <unknown[203.0.113.2]>: Client host rejected: go away".to_owned()),
             Some("203.0.113.4") => Verdict::HangUp,
+            Some("203.0.113.11") => Verdict::Milter("550 5.7.1 Command rejected".to_owned()),
+            Some("203.0.113.12") => Verdict::Milter("421 4.7.1 go".to_owned()),
+            Some("203.0.113.13") => Verdict::Milter("451 4.7.1 not now".to_owned()),
             _ => Verdict::Permit,
         },
         Moment::Helo if session.helo_name() == Some("bad.example") => {
             reject("554 5.7.1 <bad.example>: Helo command rejected: bad".to_owned())
         }
         Moment::Helo if session.helo_name() == Some("hang.example") => Verdict::HangUp,
+        Moment::Helo if session.helo_name() == Some("milter") => Verdict::Milter("550 5.7.1 no".to_owned()),
+        Moment::Helo if session.helo_name() == Some("shut") => Verdict::Milter("421 4.7.0 bye".to_owned()),
         Moment::Mail if sender == "bad@example.org" => {
             reject("554 5.7.1 <bad@example.org>: Sender address rejected: Access denied".to_owned())
         }
@@ -66,6 +72,7 @@ pub(super) fn policy(session: &ServerSession, decide: &Decide) -> Verdict {
         Moment::Etrn if session.etrn_domain() == Some("bad.example") => {
             reject("554 5.7.1 <bad.example>: Etrn command rejected: Access denied".to_owned())
         }
+        Moment::Data if sender == "milter@example.org" => Verdict::Milter("554-5.7.1 a\r\n554 5.7.1 b".to_owned()),
         Moment::Data if sender == "data@example.org" => {
             reject(format!("554 5.7.1 <{}>: Data command rejected: Access denied", decide.stage))
         }
@@ -216,6 +223,9 @@ impl Dialog {
                     (_, true) => Counted::LoginOver,
                     _ => Counted::Within,
                 });
+            }
+            Event::MilterUnknown(word) => {
+                self.session.milter_answered((word == "XTEMP").then(|| "451 4.7.1 later".to_owned()));
             }
             Event::MatchForbidden(word) => self.session.forbidden(word.starts_with("FORBID")),
             Event::Flush => self.session.flushed(match self.session.etrn_domain() {

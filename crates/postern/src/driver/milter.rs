@@ -1,0 +1,380 @@
+//! When a session's Milters are told of what, with which macros, and what their verdicts mean for it.
+
+use super::conversation::Conversation;
+use crate::lookup;
+use crate::milter::{Milters, Warnings};
+use message::milter::{Client, Event, Request, Verdict};
+use policy::{Ask, Effect, PeerName, PeerStatus, Suspend};
+use smtp::address::quote_local;
+use smtp::server::{self, Decide, Moment};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What macros are made of, as it stands at one event.
+#[derive(Clone, Debug, Default)]
+pub(super) struct MacroFacts {
+    my_hostname: String,
+    v: String,
+    daemon_name: String,
+    server: Option<(IpAddr, u16)>,
+    client: Option<IpAddr>,
+    client_port: u16,
+    names: Option<PeerName>,
+    connections: Option<u32>,
+    queue_id: Option<String>,
+    sasl: Option<policy::Sasl>,
+    tls: Option<policy::Tls>,
+    sender: Option<Resolved>,
+    recipient: Option<Resolved>,
+}
+
+/// Address, next hop and transport, as macros have them.
+#[derive(Clone, Debug)]
+struct Resolved {
+    address: String,
+    host: String,
+    mailer: String,
+}
+
+impl MacroFacts {
+    /// The value of a macro, by its name as configured.
+    fn value(&self, name: &str) -> Option<String> {
+        let name = name.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(name);
+        let names = self.names.as_ref();
+        let certificate = || self.tls.as_ref()?.certificate.as_ref().filter(|it| it.is_trusted);
+        let some = |text: &str| Some(text.to_owned());
+        let filled = |text: &str| if text.is_empty() { None } else { some(text) };
+        match name {
+            "j" => some(&self.my_hostname),
+            "v" => some(&self.v),
+            "i" => self.queue_id.clone(),
+            "_" => names.map(|names| self.origin(names)),
+            "daemon_name" => some(&self.daemon_name),
+            "daemon_addr" => self.server.map(|(address, _)| address.to_string()),
+            "daemon_port" => self.server.map(|(_, port)| port.to_string()),
+            "client_addr" => Some(self.client.map_or_else(|| "unknown".to_owned(), shown)),
+            "client_name" => names.map(|names| names.name.to_string()),
+            "client_port" => Some(self.client_port.to_string()),
+            "client_ptr" => names.map(|names| names.reverse.to_string()),
+            "client_connections" => self.connections.map(|count| count.to_string()),
+            "client_resolve" => names.map(|names| resolve_word(names.name_status).to_owned()),
+            "tls_version" => self.tls.as_ref().map(|tls| tls.protocol.clone()),
+            "cipher" => self.tls.as_ref().map(|tls| tls.cipher.clone()),
+            "cipher_bits" => self.tls.as_ref().map(|tls| tls.bits.to_string()),
+            "cert_subject" => certificate().and_then(|it| filled(&it.subject_cn)),
+            "cert_issuer" => certificate().and_then(|it| filled(&it.issuer_cn)),
+            "tls_sni" => self.tls.as_ref().and_then(|tls| filled(&tls.sni)),
+            "auth_type" => self.sasl.as_ref().map(|sasl| sasl.method.clone()),
+            "auth_authen" => self.sasl.as_ref().map(|sasl| sasl.username.clone()),
+            "auth_author" => self.sasl.as_ref().and_then(|sasl| filled(&sasl.sender)),
+            "mail_addr" => self.sender.as_ref().map(|it| it.address.clone()),
+            "mail_host" => self.sender.as_ref().map(|it| it.host.clone()),
+            "mail_mailer" => self.sender.as_ref().map(|it| it.mailer.clone()),
+            "rcpt_addr" => self.recipient.as_ref().map(|it| it.address.clone()),
+            "rcpt_host" => self.recipient.as_ref().map(|it| it.host.clone()),
+            "rcpt_mailer" => self.recipient.as_ref().map(|it| it.mailer.clone()),
+            _ => None,
+        }
+    }
+
+    fn origin(&self, names: &PeerName) -> String {
+        let address = self.client.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+        let forged = if names.reverse.eq_ignore_ascii_case(&names.name) { "" } else { " (may be forged)" };
+        format!("{} [{address}]{forged}", names.reverse)
+    }
+}
+
+/// Addresses of version 6 have a prefix.
+fn shown(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("IPv6:{v6}"),
+    }
+}
+
+fn resolve_word(status: PeerStatus) -> &'static str {
+    match status {
+        PeerStatus::Ok => "OK",
+        PeerStatus::Temporary => "TEMP",
+        PeerStatus::Permanent => "FAIL",
+        PeerStatus::Forged => "FORGED",
+    }
+}
+
+impl Conversation {
+    /// A client is there, or XCLIENT has made it another one: connect to the filters that it has.
+    pub(super) async fn begin_milters(&mut self) {
+        self.end_milters();
+        let service = Arc::clone(&self.service);
+        let Some(settings) = &service.milters else { return };
+        let mut chosen = Ok(settings.milters.clone());
+        let key = self.client.address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+        for &table in &settings.maps {
+            match lookup::find(&self.site.tables, table, &key).await {
+                Ok(None) => {}
+                Ok(Some(text)) => {
+                    chosen = settings.parse(&text);
+                    break;
+                }
+                Err(error) => {
+                    chosen = Err(format!("smtpd_milter_maps: {}", error.text()));
+                    break;
+                }
+            }
+        }
+        match chosen {
+            Ok(milters) if milters.is_empty() => {}
+            Ok(milters) => self.milters = Some(Box::new(Milters::new(settings, &milters))),
+            // Nobody gets in unlooked at because of a table.
+            Err(why) => {
+                self.client.line(format!("warning: {why}"));
+                self.milters = Some(Box::new(Milters::broken(settings)));
+            }
+        }
+        self.session.set_milters(self.milters.is_some());
+    }
+
+    /// The session, or what it was, is over.
+    pub(super) fn end_milters(&mut self) {
+        if let Some(mut milters) = self.milters.take() {
+            milters.quit();
+        }
+        self.session.set_milters(false);
+    }
+
+    /// What the filters say after the lists have decided.
+    pub(super) async fn ask_milters(&mut self, decide: &Decide, decided: server::Verdict) -> server::Verdict {
+        if self.session.judges_syntax_only() {
+            return decided;
+        }
+        match (&decided, decide.moment) {
+            (server::Verdict::Permit, moment) => {
+                let Some(event) = event_of(moment) else { return decided };
+                match self.milter_event(event, decide, None).await {
+                    Some(reply) => server::Verdict::Milter(reply),
+                    None => decided,
+                }
+            }
+            (server::Verdict::Reject { reply, .. }, Moment::Rcpt) => {
+                let reply = reply.clone();
+                self.milter_event(Event::Rcpt, decide, Some(&reply)).await;
+                decided
+            }
+            _ => decided,
+        }
+    }
+
+    /// What the filters say to a command that is none.
+    pub(super) async fn ask_milters_about(&mut self, word: &str) -> Option<String> {
+        let mut milters = self.milters.take()?;
+        self.client.settle().await;
+        let facts = self.macro_facts(Event::Unknown, &milters, None).await;
+        let mut warnings = Warnings::default();
+        let fill = |request: &mut Request, _| request.strings(Event::Unknown, [word]);
+        let verdict = milters.event(Event::Unknown, &|name| facts.value(name), &fill, &mut warnings).await;
+        self.log_warnings(warnings);
+        self.milters = Some(milters);
+        let decide = Decide { moment: Moment::Connect, stage: self.session.stage() };
+        // As for every command that can't succeed, only "try again later" tells the client something new.
+        self.heed(&decide, verdict?).filter(|reply| reply.starts_with('4'))
+    }
+
+    /// Tell the filters of an event of the session; the reply that refuses it, if any. `rejected` is the reply to a
+    /// recipient that is refused already.
+    async fn milter_event(&mut self, event: Event, decide: &Decide, rejected: Option<&str>) -> Option<String> {
+        let mut milters = self.milters.take()?;
+        let verdict = if milters.is_discarded && !event.is_of_session() {
+            None
+        } else {
+            self.client.settle().await;
+            self.tell(&mut milters, event, rejected).await
+        };
+        self.session.set_milter_standing(milters.standing().map(str::to_owned));
+        milters.is_discarded |= verdict == Some(Verdict::Discard);
+        self.milters = Some(milters);
+        self.heed(decide, verdict?)
+    }
+
+    async fn tell(&mut self, milters: &mut Milters, event: Event, rejected: Option<&str>) -> Option<Verdict> {
+        let mut warnings = Warnings::default();
+        if event == Event::Connect {
+            milters.connect(&self.worker.resolver, &mut warnings).await;
+        }
+        let facts = self.macro_facts(event, milters, rejected).await;
+        let values = |name: &str| facts.value(name);
+        let arguments = match event {
+            Event::Helo => vec![self.session.helo_name().unwrap_or_default().to_owned()],
+            Event::Mail => self.told(self.session.pending_sender()),
+            Event::Rcpt => self.told(self.session.pending_recipient()),
+            _ => Vec::new(),
+        };
+        let name = self.client.name.as_ref().map_or_else(|| Arc::from("unknown"), |name| Arc::clone(&name.name));
+        let (address, port) = (self.client.address, self.client.port);
+        let fill = move |request: &mut Request, _| match event {
+            Event::Connect => request.connect(&Client { name: &name, address, port }),
+            _ => request.strings(event, arguments.iter().map(String::as_str)),
+        };
+        let verdict = match rejected {
+            None => milters.event(event, &values, &fill, &mut warnings).await,
+            Some(_) => {
+                milters.rejected_recipient(&values, &fill, &mut warnings).await;
+                None
+            }
+        };
+        self.log_warnings(warnings);
+        verdict
+    }
+
+    /// An address in brackets, and the ESMTP arguments.
+    fn told(&self, address: Option<&str>) -> Vec<String> {
+        let mut told = vec![format!("<{}>", quote_local(address.unwrap_or_default()))];
+        told.extend_from_slice(self.session.command_arguments());
+        told
+    }
+
+    fn log_warnings(&mut self, warnings: Warnings) {
+        for text in warnings.0 {
+            self.client.line(format!("warning: {text}"));
+        }
+    }
+
+    /// Log a verdict and act on it; the reply, if it has one.
+    fn heed(&mut self, decide: &Decide, verdict: Verdict) -> Option<String> {
+        let line = self.event_line(decide, verdict.word(), &verdict.text());
+        self.client.line(line);
+        match &verdict {
+            Verdict::Hold(_) => self.transaction.effects.push(Effect::Hold),
+            Verdict::Discard => self.transaction.effects.push(Effect::Discard),
+            Verdict::Shutdown | Verdict::Refuse(_) if decide.moment == Moment::Mail => self.transaction.effects.clear(),
+            Verdict::Shutdown | Verdict::Refuse(_) => {}
+        }
+        verdict.reply().map(str::to_owned)
+    }
+
+    /// What macros are made of now; addresses are only resolved for those who ask.
+    pub(super) async fn macro_facts(&mut self, event: Event, milters: &Milters, rejected: Option<&str>) -> MacroFacts {
+        let settings = Arc::clone(milters.settings());
+        let is_content = event.is_of_content();
+        let mut facts = MacroFacts {
+            my_hostname: self.service.my_hostname.clone(),
+            v: settings.v.clone(),
+            daemon_name: settings.daemon_name.clone(),
+            server: self.server_address.map(|address| (address, self.server_port)),
+            client: self.client.address,
+            client_port: self.client.port,
+            names: self.client.name.clone(),
+            connections: if is_content { None } else { self.connections },
+            queue_id: self.transaction.queue_id().map(|id| id.to_string()),
+            sasl: self.sasl(),
+            tls: self.tls.as_deref().filter(|_| !is_content).map(crate::tls::TlsSession::facts),
+            sender: None,
+            recipient: None,
+        };
+        if is_content || event.is_of_session() {
+            return facts;
+        }
+        let sender = self.session.sender().map(str::to_owned);
+        if let Some(sender) = &sender
+            && milters.wants_macro(event, &["{mail_addr}", "{mail_host}", "{mail_mailer}"])
+        {
+            facts.sender = Some(self.resolved("", sender).await);
+        }
+        if let Some(reply) = rejected {
+            facts.recipient = Some(refusal(reply));
+        } else if let Some(recipient) = self.session.recipient().map(str::to_owned)
+            && milters.wants_macro(event, &["{rcpt_addr}", "{rcpt_host}", "{rcpt_mailer}"])
+        {
+            facts.recipient = Some(self.resolved(sender.as_deref().unwrap_or_default(), &recipient).await);
+        }
+        facts
+    }
+
+    async fn resolved(&mut self, sender: &str, address: &str) -> Resolved {
+        let service = Arc::clone(&self.service);
+        let found = loop {
+            let found = {
+                let mut ask = Ask { ledger: &mut self.ledger, world: &mut self.answerer };
+                service.routing.resolve(sender, address, &mut ask)
+            };
+            match found {
+                Ok(found) => break found,
+                Err(Suspend) => self.answer_pending().await,
+            }
+        };
+        let shown = if address.is_empty() { "" } else { &found.recipient };
+        Resolved { address: quote_local(shown).into_owned(), host: found.nexthop, mailer: found.transport }
+    }
+}
+
+/// A reply to a recipient as its macros have it: `CODE STATUS <address>: text`.
+fn refusal(reply: &str) -> Resolved {
+    let mut words = reply.splitn(4, ' ').skip(1);
+    let host = words.next().unwrap_or_default().to_owned();
+    let (first, rest) = (words.next().unwrap_or_default(), words.next());
+    Resolved { address: rest.unwrap_or(first).to_owned(), host, mailer: "error".to_owned() }
+}
+
+fn event_of(moment: Moment) -> Option<Event> {
+    Some(match moment {
+        Moment::Connect => Event::Connect,
+        Moment::Helo => Event::Helo,
+        Moment::Mail => Event::Mail,
+        Moment::Rcpt => Event::Rcpt,
+        Moment::Data => Event::Data,
+        Moment::Vrfy | Moment::Etrn | Moment::EndOfData => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> MacroFacts {
+        MacroFacts {
+            my_hostname: "mail.example.com".into(),
+            v: "Postfix 3.12".into(),
+            daemon_name: "d".into(),
+            server: Some(("127.0.0.1".parse().unwrap(), 25)),
+            client: Some("192.0.2.66".parse().unwrap()),
+            client_port: 1234,
+            names: Some(PeerName {
+                name: "unknown".into(),
+                reverse: "forged.example.net".into(),
+                name_status: PeerStatus::Forged,
+                reverse_status: PeerStatus::Ok,
+            }),
+            recipient: Some(refusal("454 4.7.1 <u@other.example>: Relay access denied")),
+            ..MacroFacts::default()
+        }
+    }
+
+    #[test]
+    fn values_of_macros() {
+        let facts = facts();
+        for (name, want) in [
+            ("j", Some("mail.example.com")),
+            ("{j}", Some("mail.example.com")),
+            ("v", Some("Postfix 3.12")),
+            ("i", None),
+            ("_", Some("forged.example.net [192.0.2.66] (may be forged)")),
+            ("{daemon_addr}", Some("127.0.0.1")),
+            ("{daemon_port}", Some("25")),
+            ("{client_addr}", Some("192.0.2.66")),
+            ("{client_name}", Some("unknown")),
+            ("{client_port}", Some("1234")),
+            ("{client_ptr}", Some("forged.example.net")),
+            ("{client_resolve}", Some("FORGED")),
+            ("{tls_version}", None),
+            ("{auth_type}", None),
+            ("{mail_addr}", None),
+            ("{rcpt_addr}", Some("Relay access denied")),
+            ("{rcpt_host}", Some("4.7.1")),
+            ("{rcpt_mailer}", Some("error")),
+            ("{if_addr}", None),
+        ] {
+            assert_eq!(facts.value(name).as_deref(), want, "{name}");
+        }
+        let facts = MacroFacts { client: Some("2001:db8::1".parse().unwrap()), ..facts };
+        assert_eq!(facts.value("{client_addr}").as_deref(), Some("IPv6:2001:db8::1"));
+    }
+}
