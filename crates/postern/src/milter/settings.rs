@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn filters_have_settings_of_their_own() {
         let (settings, problems) = compiled(
-            "queue_directory = /q\nmilter_default_action = accept\nsmtpd_milters = inet:h:1, unix:a/b { local:/c, connect_timeout=1s, default_action = tempfail, protocol=2, { content_timeout = 1h } }\n",
+            "queue_directory = /q\nmilter_default_action = accept\nsmtpd_milters = inet:h:1, unix:a/b { local:/c, connect_timeout=1s, { default_action = tempfail }, protocol=2, { content_timeout = 1h } }\n",
         );
         assert!(problems.is_empty(), "{problems:?}");
         let settings = settings.unwrap();
