@@ -460,3 +460,151 @@ fn curl_shows_a_token() {
             .wait_log(&format!("SASL OAUTHBEARER authentication failed: (reason unavailable), sasl_username={user}\n"));
     }
 }
+
+const TOO_MANY: &str = "454 4.7.0 Temporary authentication failure: too many failed logins";
+
+/// A session from this address.
+fn from(server: &Server, address: [u8; 4]) -> Dialog {
+    let mut dialog = Dialog::connect_from(address, server.port).expect("a connection");
+    assert!(dialog.reply().expect("a greeting").starts_with("220"), "{}", server.tail());
+    ehlo(&mut dialog);
+    dialog
+}
+
+/// The reply to a login in a session of its own.
+fn tried(server: &Server, address: [u8; 4], command: &str) -> String {
+    from(server, address).command(command).expect("a reply")
+}
+
+const FEW: &str = "postern_sasl_pair_failure_limit = 3\npostern_sasl_client_failure_limit = 5
+postern_sasl_account_failure_limit = 6\npostern_sasl_failure_delay = 0\n";
+
+/// Failures of accounts, clients and pairs have consequences, whoever looks at the passwords.
+fn attacked(mut server: Server) {
+    let (home, evil) = ([127, 0, 9, 1], [127, 0, 9, 66]);
+    assert_eq!(tried(&server, home, RIGHT), DONE);
+    for _ in 0..3 {
+        assert_eq!(tried(&server, evil, WRONG), REFUSED, "{}", server.tail());
+    }
+    // right or wrong, nobody looks
+    for command in [WRONG, RIGHT] {
+        assert_eq!(tried(&server, evil, command), TOO_MANY, "{}", server.tail());
+    }
+    server
+        .wait_log("warning: too many failed logins: 3 as user from 127.0.9.66: more are not looked at, for 60 minutes");
+    server.wait_log("[127.0.9.66]: SASL PLAIN authentication failed: too many failed logins, sasl_username=user");
+    let mut dialog = from(&server, evil);
+    assert_eq!(dialog.command("AUTH LOGIN dXNlcg==").expect("a reply"), TOO_MANY);
+    // others from there, until there were too many
+    for _ in 0..2 {
+        assert_eq!(tried(&server, evil, NOBODY), REFUSED);
+    }
+    assert_eq!(tried(&server, evil, "AUTH PLAIN"), TOO_MANY, "{}", server.tail());
+    server.wait_log("warning: too many failed logins: 5 from 127.0.9.66");
+    // the account, from elsewhere
+    for last in 1..=3 {
+        assert_eq!(tried(&server, [127, 0, 9, 100 + last], WRONG), REFUSED);
+    }
+    assert_eq!(tried(&server, [127, 0, 9, 111], RIGHT), TOO_MANY);
+    server.wait_log("warning: too many failed logins: 6 as user: ");
+    // but where it is at home it may log in, and be mistaken, even after a restart
+    assert_eq!(tried(&server, home, WRONG), REFUSED);
+    assert_eq!(tried(&server, home, RIGHT), DONE);
+    server.program.stop(Duration::from_secs(15)).expect("it ends");
+    server.restart();
+    for last in 1..=6 {
+        assert_eq!(tried(&server, [127, 0, 9, 120 + last], WRONG), REFUSED);
+    }
+    assert_eq!(tried(&server, [127, 0, 9, 111], RIGHT), TOO_MANY);
+    assert_eq!(tried(&server, home, RIGHT), DONE, "{}", server.tail());
+    let log = fs::read_to_string(server.dir.path().join("log/maillog")).expect("a log");
+    assert_eq!(
+        banned(&log).unwrap_or(log.matches(" authentication failed: ").count()),
+        log.matches(" authentication failed: ").count()
+    );
+}
+
+/// How many lines Debian's filter of fail2ban takes for failed logins; nothing, with a word, without fail2ban.
+fn banned(log: &str) -> Option<usize> {
+    let Some(binary) = find("fail2ban-regex") else {
+        skipped("what fail2ban matches", "package fail2ban is missing");
+        return None;
+    };
+    let dir = testkit::temp_dir().expect("a temporary directory");
+    let path = dir.path().join("maillog");
+    fs::write(&path, log).expect("a log");
+    let filter = "/etc/fail2ban/filter.d/postfix.conf[mode=auth]";
+    let output = Command::new(binary).arg(&path).arg(filter).output().expect("it runs");
+    let said = text(&output);
+    let (_, rest) = said.split_once("Lines: ").unwrap_or_else(|| panic!("{said}"));
+    let matched = rest.split(", ").find_map(|part| part.strip_suffix(" matched")).unwrap_or_else(|| panic!("{said}"));
+    Some(matched.parse().expect("a number"))
+}
+
+#[test]
+#[ignore = "run by cargo xtask test"]
+fn failed_logins_have_consequences() {
+    attacked(builtin(FEW));
+}
+
+#[test]
+#[ignore = "run by cargo xtask test"]
+fn failed_logins_at_dovecot_have_consequences() {
+    let Some(dovecot) = Dovecot::start("failed logins at Dovecot", "plain login") else { return };
+    attacked(server(&dovecot.unix(), FEW));
+}
+
+#[test]
+#[ignore = "run by cargo xtask test"]
+fn delays_grow_and_a_proxy_is_not_to_blame() {
+    let server = builtin(
+        "postern_sasl_pair_failure_limit = 4\npostern_sasl_failure_delay = 2s
+smtpd_authorized_xclient_hosts = 127.0.8.8\nsmtpd_client_event_limit_exceptions = 127.0.8.9\n",
+    );
+    // Those that don't exist cost as much as the last one that did: little.
+    assert_eq!(tried(&server, [127, 0, 9, 1], "AUTH PLAIN AHNjcmFtAHNlY3JldA=="), DONE);
+    let mut times = Vec::new();
+    for _ in 0..4 {
+        let mut dialog = from(&server, [127, 0, 9, 66]);
+        let begin = std::time::Instant::now();
+        assert_eq!(dialog.command(NOBODY).expect("a reply"), REFUSED);
+        times.push(begin.elapsed().as_millis());
+    }
+    assert!(times[1] >= 1000 && times[2] >= 2000 && times[3] >= 2000, "{times:?}");
+    assert_eq!(tried(&server, [127, 0, 9, 66], NOBODY), TOO_MANY);
+    for proxy in [[127, 0, 8, 8], [127, 0, 8, 9]] {
+        for _ in 0..5 {
+            assert_eq!(tried(&server, proxy, NOBODY), REFUSED, "{}", server.tail());
+        }
+    }
+    // a client that a proxy names is itself
+    let named = |address: &str| {
+        let mut dialog = from(&server, [127, 0, 8, 8]);
+        assert!(dialog.command(&format!("XCLIENT ADDR={address}")).expect("a reply").starts_with("220"));
+        ehlo(&mut dialog);
+        dialog.command(NOBODY).expect("a reply")
+    };
+    assert_eq!(named("127.0.9.66"), TOO_MANY);
+    assert_eq!(named("127.0.9.67"), REFUSED);
+}
+
+#[test]
+#[ignore = "run by cargo xtask test"]
+fn trouble_of_ours_bans_nobody() {
+    let server = builtin("postern_sasl_password_maps = fail:down\n");
+    let lost = "454 4.7.0 Temporary authentication failure: Connection lost to authentication server";
+    assert_eq!(server.dialog().command(RIGHT).expect("a reply"), lost);
+    server.wait_log("warning: fail:down lookup error for \"user\"");
+    let line = "localhost[127.0.0.1]: SASL PLAIN authentication failed: Connection lost to authentication server, ";
+    server.wait_log(line);
+    let log = fs::read_to_string(server.dir.path().join("log/maillog")).expect("a log");
+    assert_eq!(banned(&log).unwrap_or(0), 0, "{log}");
+    let mut dialog = server.dialog();
+    for _ in 0..25 {
+        // not a failure of anybody's, but an error of the session
+        if dialog.command(RIGHT).expect("a reply") != lost {
+            break;
+        }
+    }
+    assert_eq!(server.dialog().command(RIGHT).expect("a reply"), lost);
+}

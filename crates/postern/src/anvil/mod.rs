@@ -79,7 +79,8 @@ pub struct Prefixes {
 }
 
 impl Prefixes {
-    fn network(self, address: IpAddr) -> Network {
+    /// The network that an address counts for.
+    pub fn network(self, address: IpAddr) -> Network {
         let (base, prefix) = match address {
             IpAddr::V4(address) => {
                 let prefix = self.ipv4.min(32);

@@ -4,6 +4,7 @@ mod delivery;
 mod host;
 mod limits;
 pub mod listen;
+pub mod logins;
 pub mod privileges;
 mod reading;
 mod sasl;

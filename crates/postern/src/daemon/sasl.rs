@@ -2,11 +2,15 @@
 
 use super::site::ServiceSettings;
 use crate::sasl::builtin::{Accounts, MECHANISMS, Map};
+use crate::sasl::failures::FailureLimits;
 use crate::sasl::{AuthService, Backend, SecurityOptions};
 use crate::tls::{Level, smtpd_level};
 use config::{Diagnostic, Parameters, list};
 use policy::{ListKind, MatchList, TableId, TableRegistry};
 use std::sync::Arc;
+
+/// Nobody waits longer for the answer to a failed login (milliseconds).
+const LONGEST_DELAY: u64 = 60_000;
 
 /// `smtpd_sasl_*`, compiled.
 pub struct SaslSettings {
@@ -22,6 +26,8 @@ pub struct SaslSettings {
     pub mechanism_filter: MatchList,
     /// `smtpd_sasl_exceptions_networks`.
     pub exceptions: MatchList,
+    /// `postern_sasl_*_failure_limit`.
+    pub failure_limits: FailureLimits,
 }
 
 /// What is wrong with a parameter, and the remedy.
@@ -65,7 +71,27 @@ impl SaslSettings {
         let mechanism_filter = compile("smtpd_sasl_mechanism_filter", ListKind::Strings);
         let exceptions = compile("smtpd_sasl_exceptions_networks", ListKind::Hosts { parents: false });
         let tls_first = p.bool("smtpd_tls_auth_only") || smtpd_level(p) == Level::Encrypt;
-        Some(Self { backend, security_options, tls_security_options, tls_first, mechanism_filter, exceptions })
+        Some(Self {
+            backend,
+            security_options,
+            tls_security_options,
+            tls_first,
+            mechanism_filter,
+            exceptions,
+            failure_limits: failure_limits(p),
+        })
+    }
+}
+
+fn failure_limits(p: &Parameters) -> FailureLimits {
+    let number = |name: &str| u32::try_from(p.int(name)).unwrap_or(0);
+    let time = |name: &str| u64::try_from(p.time(name).as_millis()).unwrap_or(u64::MAX);
+    FailureLimits {
+        unit: time("postern_sasl_failure_time_unit"),
+        account: number("postern_sasl_account_failure_limit"),
+        client: number("postern_sasl_client_failure_limit"),
+        pair: number("postern_sasl_pair_failure_limit"),
+        longest_delay: time("postern_sasl_failure_delay").min(LONGEST_DELAY),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The running server: start in the right order, reload on SIGHUP, drain on SIGTERM.
 
-use super::listen;
 use super::privileges::{self, Owner};
 use super::site::{self, Site, Source};
+use super::{listen, logins};
 use crate::anvil::Anvil;
 use crate::clock;
 use crate::deliver::{self, DeliverHandle};
@@ -13,7 +13,7 @@ use crate::maillog::{self, Log, Target};
 use crate::memory::{self, Tide};
 use crate::record::{self, Recorder};
 use crate::replay::{Shadow, report_path};
-use crate::sasl::{Backend, builtin};
+use crate::sasl::failures::Failures;
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
 use config::{Diagnostic, Severity};
@@ -94,24 +94,11 @@ pub fn serve(source: Source, shadow: Option<&Path>) -> Result<ExitCode> {
     if matches!(source, Source::Default) {
         eprint!("{}", super::welcome::text(&site));
     }
-    keep_login_secret(&site, &log);
+    logins::keep_secret(&site, &log);
     let server = Server::start(source, site, shadow, spool, recovery, log, listeners)?;
     let code = server.run(signals);
     drop(log_writer);
     Ok(code)
-}
-
-/// What the salts of accounts that don't exist are made from stays the same after a restart.
-fn keep_login_secret(site: &Site, log: &Log) {
-    let is_builtin = |service: &Arc<site::Service>| {
-        service.sasl.as_ref().is_some_and(|sasl| matches!(sasl.backend, Backend::Builtin(_)))
-    };
-    let path = site.path("data_directory").join("sasl_secret");
-    if site.services.iter().any(is_builtin)
-        && let Err(error) = builtin::secret::load(&path)
-    {
-        log.warning(TAG, &format!("{}: {error}: SCRAM-SHA-256 tells unknown logins apart", path.display()));
-    }
 }
 
 /// The configuration that decides along.
@@ -250,6 +237,7 @@ struct Server {
     ids: Arc<QueueIdSource>,
     learnt: Arc<Learnt>,
     anvil: Arc<Anvil>,
+    failures: Arc<Failures>,
     recorder: Option<(Recorder, JoinHandle<()>)>,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
@@ -279,8 +267,10 @@ impl Server {
         let recorder = Recorder::start(record::Settings::of(&site.load()), watchers, log.clone())
             .context("starting the decision record")?;
         let anvil = Arc::new(Anvil::new(rate_time_unit(&site.load())));
+        let failures = logins::start(&site, &log)?;
+        let threads = Vec::new();
         let mut server =
-            Self { source, site, log, deliver, spool, ids, learnt, anvil, recorder, stop, threads: Vec::new() };
+            Self { source, site, log, deliver, spool, ids, learnt, anvil, failures, recorder, stop, threads };
         for (number, mine) in listeners.into_iter().enumerate() {
             server.start_worker(number, mine, stopping.clone())?;
         }
@@ -292,7 +282,7 @@ impl Server {
         let (site, log, spool) = (Arc::clone(&self.site), self.log.clone(), self.spool.clone());
         let (ids, deliver, learnt) = (Arc::clone(&self.ids), self.deliver.clone(), Arc::clone(&self.learnt));
         let recorder = self.recorder.as_ref().map(|(recorder, _)| recorder.clone());
-        let anvil = Arc::clone(&self.anvil);
+        let (anvil, failures) = (Arc::clone(&self.anvil), Arc::clone(&self.failures));
         let runtime = event_loop()?;
         let thread = std::thread::Builder::new().name(format!("smtpd-{number}")).spawn(move || {
             runtime.block_on(async move {
@@ -306,6 +296,7 @@ impl Server {
                     deliver,
                     nothing_ahead: RecentlyKnown::default(),
                     anvil,
+                    failures,
                     recorder,
                     stopping: stopping.clone(),
                 });
@@ -362,6 +353,7 @@ impl Server {
             let _ = thread.join();
         }
         log_statistics(&self.anvil, &self.site.load(), &self.log);
+        logins::keep_known(&self.failures, &self.site.load(), &self.log);
         self.deliver.drain(DRAIN);
         if let Err(error) = self.spool.sync() {
             self.log.warning(TAG, &format!("spool: {error}"));
@@ -398,7 +390,7 @@ impl Server {
             self.log.warning(TAG, &format!("mail log not reopened: {error:#}"));
         }
         let _ = new.table_log.set(self.log.clone());
-        keep_login_secret(&new, &self.log);
+        logins::keep_secret(&new, &self.log);
         self.anvil.set_unit(rate_time_unit(&new));
         self.site.store(Arc::new(new));
         super::delivery::reload(&self.deliver, &self.site);

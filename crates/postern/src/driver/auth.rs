@@ -1,10 +1,20 @@
 //! AUTH: what a client is offered, and each step of its login at the authentication server.
 
 use super::conversation::Conversation;
+use crate::clock::now_ms;
+use crate::daemon::logins::today;
+use crate::sasl::claim::Claim;
+use crate::sasl::failures::Who;
 use crate::sasl::{Attempt, Exchange};
 use policy::{Ask, Matched, Sasl, Suspend};
 use smtp::server::{AuthAnswer, AuthOffer, AuthStep, ServerSession};
 use std::sync::Arc;
+
+/// A login between two lines of the client.
+pub struct UnderWay {
+    exchange: Exchange,
+    claim: Claim,
+}
 
 impl Conversation {
     /// The login as policy sees it.
@@ -97,14 +107,30 @@ impl Conversation {
 
     /// One step of a login.
     pub(super) async fn auth_step(&mut self, step: AuthStep) {
-        let exchange = self.exchange.take();
-        let (answer, exchange) = match (step, exchange) {
+        let (claim, exchange, mechanism, message) = match (step, self.exchange.take()) {
             (AuthStep::Cancel, _) => return,
-            (AuthStep::Start { mechanism, response }, _) => self.begin_auth(&mechanism, response.as_deref()).await,
-            (AuthStep::Continue(response), Some(exchange)) => exchange.go_on(&self.answerer, &response).await,
-            (AuthStep::Continue(_), None) => (AuthAnswer::Unavailable { reason: String::new() }, None),
+            (AuthStep::Start { mechanism, response }, _) => (Claim::new(&mechanism), None, mechanism, response),
+            (AuthStep::Continue(message), Some(under_way)) => {
+                let UnderWay { claim, exchange } = *under_way;
+                (claim, Some(exchange), String::new(), Some(message))
+            }
+            (AuthStep::Continue(_), None) => {
+                return self.session.auth_answered(AuthAnswer::Unavailable { reason: String::new() });
+            }
         };
-        self.exchange = exchange;
+        let mut claim = claim;
+        if let Some(message) = &message {
+            claim.hear(message);
+        }
+        if let Some(answer) = self.postpone_login(&claim) {
+            return self.session.auth_answered(answer);
+        }
+        let (answer, exchange) = match exchange {
+            Some(exchange) => exchange.go_on(&self.answerer, message.as_deref().unwrap_or_default()).await,
+            None => self.begin_auth(&mechanism, message.as_deref()).await,
+        };
+        self.count_login(&answer, &claim).await;
+        self.exchange = exchange.map(|exchange| Box::new(UnderWay { exchange, claim }));
         self.session.auth_answered(answer);
     }
 
@@ -119,5 +145,51 @@ impl Conversation {
             is_secured: self.tls.is_some(),
         };
         settings.backend.start(&self.answerer, attempt).await
+    }
+
+    /// Who tries to log in. The address of somebody who stands for others doesn't count: of a proxy that has not said
+    /// for whom it speaks, of who may use XCLIENT, and of `smtpd_client_event_limit_exceptions`.
+    fn who<'n>(&self, account: Option<&'n str>) -> Who<'n> {
+        let is_proxy = self.service.proxy_protocol && self.client.address == Some(self.peer);
+        let network = self.client.address.map(|address| self.service.limits.prefixes.network(address));
+        Who { account, network, is_counted: !is_proxy && !self.is_limit_exempt }
+    }
+
+    /// The answer, if there were too many failures.
+    fn postpone_login(&self, claim: &Claim) -> Option<AuthAnswer> {
+        let limits = self.service.sasl.as_ref()?.failure_limits;
+        let who = self.who(claim.name.as_deref());
+        self.worker.failures.refuses(who, limits, (now_ms(), today())).then(|| AuthAnswer::Postponed {
+            username: claim.name.clone(),
+            reason: "too many failed logins".to_owned(),
+        })
+    }
+
+    /// What the answer to a login means for the next ones; a failure may have to wait.
+    async fn count_login(&mut self, answer: &AuthAnswer, claim: &Claim) {
+        let Some(limits) = self.service.sasl.as_ref().map(|settings| settings.failure_limits) else { return };
+        match answer {
+            AuthAnswer::Success { username } => {
+                let network = self.who(None).network;
+                // Asked for by the name that was said, and known by the other one.
+                let username = username.to_lowercase();
+                self.worker.failures.succeeded(&username, network, today());
+                if let Some(name) = claim.name.as_ref().filter(|name| **name != username) {
+                    self.worker.failures.succeeded(name, network, today());
+                }
+            }
+            AuthAnswer::Failure { username, .. } => {
+                let username = claim.name.clone().or_else(|| username.as_ref().map(|name| name.to_lowercase()));
+                let who = self.who(username.as_deref());
+                let consequences = self.worker.failures.failed(who, limits, (now_ms(), today()));
+                for notice in consequences.notices {
+                    self.client.line(format!("warning: {notice}"));
+                }
+                if !consequences.delay.is_zero() {
+                    tokio::time::sleep(consequences.delay).await;
+                }
+            }
+            _ => {}
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! One client connection: bytes between socket and session, and an answer to each event of the session.
 
 use super::Worker;
+use super::auth::UnderWay;
 use super::client::ClientIdentity;
 use super::proxy_protocol::{self, Header};
 use super::stream::Stream;
@@ -11,7 +12,6 @@ use crate::clock::now_ms;
 use crate::daemon::site::{Service, Site};
 use crate::milter::Milters;
 use crate::record::Made;
-use crate::sasl::Exchange;
 use crate::tls::TlsSession;
 use policy::{Answer, Input, Ledger, PeerName, PeerStatus, PolicyState, Question};
 use smtp::server::{Authorised, Event, Moment, ServerSession, Verdict};
@@ -50,7 +50,10 @@ pub struct Conversation {
     pub(super) client: ClientIdentity,
     pub(super) server_address: Option<IpAddr>,
     pub(super) server_port: u16,
-    pub(super) exchange: Option<Exchange>,
+    /// A login that waits for the client's next line.
+    pub(super) exchange: Option<Box<UnderWay>>,
+    /// The address that is at the other end of the socket: a proxy's, perhaps.
+    pub(super) peer: IpAddr,
     pub(super) answerer: Answerer,
     pub(super) policy_state: PolicyState,
     /// How often the session had taken a transaction back when a decision was last made.
@@ -125,6 +128,7 @@ impl Conversation {
             server_address: Some(server.ip().to_canonical()),
             server_port: server.port(),
             exchange: None,
+            peer: address,
             answerer,
             policy_state: PolicyState::default(),
             resets: 0,

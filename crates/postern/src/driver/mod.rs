@@ -29,6 +29,7 @@ use crate::deliver::DeliverHandle;
 use crate::dns::Resolver;
 use crate::maillog::Log;
 use crate::record::Recorder;
+use crate::sasl::failures::Failures;
 use arc_swap::ArcSwap;
 use queue::{QueueIdSource, Spool};
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub struct Worker {
     pub nothing_ahead: RecentlyKnown,
     /// Who counts what clients do, in all loops together.
     pub anvil: Arc<Anvil>,
+    /// Who counts failed logins, in all loops together.
+    pub failures: Arc<Failures>,
     /// Who keeps decisions, if anybody does.
     pub recorder: Option<Recorder>,
     /// Turns true when the server is to stop.

@@ -41,6 +41,7 @@ impl Conversation {
     /// What this client may do (XCLIENT, XFORWARD, bare newlines…) and which EHLO keywords it is not shown.
     pub(super) async fn authorise(&mut self) -> Authorised {
         let site = Arc::clone(&self.service);
+        let counts = site.limits.any() || site.sasl.is_some();
         // Lists with host names have to wait for the client's name.
         if [
             &site.authorisation.xclient,
@@ -50,12 +51,12 @@ impl Conversation {
         ]
         .iter()
         .any(|list| list.needs_name())
-            || (site.limits.any() && site.limits.exceptions.needs_name())
+            || (counts && site.limits.exceptions.needs_name())
         {
             self.client.settle().await;
         }
         let xclient = self.client_matches(|s| &s.authorisation.xclient).await;
-        self.is_limit_exempt = xclient || (site.limits.any() && self.client_matches(|s| &s.limits.exceptions).await);
+        self.is_limit_exempt = xclient || (counts && self.client_matches(|s| &s.limits.exceptions).await);
         Authorised {
             xclient,
             xforward: self.client_matches(|s| &s.authorisation.xforward).await,

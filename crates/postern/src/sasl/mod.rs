@@ -2,7 +2,11 @@
 //! (`smtpd_sasl_type = postern`). Nothing that passes here is ever logged, but names.
 
 pub mod builtin;
+pub mod claim;
 pub mod dovecot;
+pub mod failures;
+pub mod known;
+pub mod secret;
 
 pub use dovecot::{Attempt, AuthService, SecurityOptions};
 

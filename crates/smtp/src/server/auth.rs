@@ -72,6 +72,13 @@ pub enum AuthAnswer {
         /// Why, perhaps empty: for the reply and for the log.
         reason: String,
     },
+    /// Not looked at for now, right or wrong (`454`).
+    Postponed {
+        /// Who tried, when known.
+        username: Option<String>,
+        /// Why: for the reply and for the log.
+        reason: String,
+    },
     /// Nobody can tell (`454`).
     Unavailable {
         /// Why: for the reply and for the log.
@@ -202,6 +209,12 @@ impl ServerSession {
                     self.auth_username = Some(super::transaction::printable(username));
                 }
                 self.auth_failed(&super::transaction::printable(reason));
+            }
+            AuthAnswer::Postponed { username, reason } => {
+                if let Some(username) = username {
+                    self.auth_username = Some(super::transaction::printable(username));
+                }
+                self.auth_refused("454 4.7.0 Temporary authentication failure", &reason);
             }
             AuthAnswer::Unavailable { reason } => {
                 self.auth_refused("454 4.7.0 Temporary authentication failure", &reason)

@@ -7,7 +7,6 @@
 mod bearer;
 mod hashing;
 mod scram;
-pub mod secret;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -15,6 +14,7 @@ mod tests;
 pub use stored::Stored;
 
 use super::dovecot::{Mechanism, Properties};
+use super::secret;
 use crate::answer::Answerer;
 use crate::{base64, lookup};
 use bearer::Bearer;

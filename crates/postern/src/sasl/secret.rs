@@ -1,4 +1,5 @@
-//! A secret of this server: from it come the salts of accounts that don't exist, the same each time they are asked for.
+//! A secret of this server: from it come the salts of accounts that don't exist, the same each time they are asked for,
+//! and the marks of addresses that accounts were used from.
 
 use ring::hmac;
 use std::fs::OpenOptions;
