@@ -9,6 +9,7 @@ mod load;
 mod meter;
 mod peers;
 mod policy;
+mod record;
 mod table;
 mod tls;
 

@@ -60,6 +60,10 @@ pub enum Figure {
     TlsRate,
     /// Memory of an idle session under TLS, KiB.
     TlsIdleMemory,
+    /// What the decision record adds to the server CPU of a refused session, %.
+    RecordReject,
+    /// The same of an accepted message.
+    RecordAccept,
 }
 
 /// What must hold.
@@ -103,6 +107,8 @@ impl Figure {
             Self::TlsRsaCpu => ("tls, RSA 2048: server CPU, µs a session", Target::BelowPostfix(1.5)),
             Self::TlsRate => ("tls, ECDSA P-256: sessions/s", Target::None),
             Self::TlsIdleMemory => ("tls idle: own memory, KiB a session", Target::None),
+            Self::RecordReject => ("decision record, reject: CPU it adds, %", Target::Between(0.0, 5.0)),
+            Self::RecordAccept => ("decision record, accept: CPU it adds, %", Target::Between(0.0, 5.0)),
         };
         (text.to_owned(), target)
     }

@@ -1,7 +1,7 @@
 //! The decision record: every decision with its facts, its steps and the answers it rests on, kept for a while.
 //!
-//! Decides what is kept and how it is written. Sessions only hand their decisions over; a thread of its own encodes and
-//! writes them. What can't be kept is counted and lost: the record never holds mail up.
+//! Decides what is kept and how it is written. Sessions hand their decisions over, in a form of some hundred bytes; a thread
+//! of its own writes them. What can't be kept is counted and lost: the record never holds mail up.
 
 mod code;
 mod reader;
@@ -12,15 +12,16 @@ mod stored;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 pub use code::Code;
 pub use reader::Reader;
 pub use recorder::{Recorder, Settings, Watcher};
 pub use search::Search;
 pub use stored::{
-    Ask, Bound, Dictionary, Record, Step, StoredAnswer, TYPES, Unbound, dns_status, outcome_word, peer_status,
-    service_name,
+    Ask, Bound, Record, Step, StoredAnswer, TYPES, Unbound, dns_status, outcome_word, peer_status, service_name,
 };
+pub use texts::Dictionary;
 
 use crate::daemon::site::{Service, Site};
 use policy::{Answer, Decision, Facts, Question};

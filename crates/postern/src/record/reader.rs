@@ -2,6 +2,7 @@
 
 use super::segment::{self, HEADER};
 use super::stored::{Bound, Record};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ pub struct Reader {
     files: std::vec::IntoIter<PathBuf>,
     bytes: Vec<u8>,
     at: usize,
-    texts: Vec<Arc<str>>,
+    texts: BTreeMap<u32, Arc<str>>,
 }
 
 impl Reader {
@@ -21,7 +22,7 @@ impl Reader {
     /// When it can't be read.
     pub fn open(directory: &Path) -> io::Result<Self> {
         let files = segment::files(directory)?.into_iter();
-        Ok(Self { files, bytes: Vec::new(), at: 0, texts: Vec::new() })
+        Ok(Self { files, bytes: Vec::new(), at: 0, texts: BTreeMap::new() })
     }
 }
 
@@ -32,7 +33,7 @@ impl Iterator for Reader {
         loop {
             if let Some(((fresh, record), rest)) = segment::decode(self.bytes.get(self.at..).unwrap_or_default()) {
                 self.at = self.bytes.len() - rest.len();
-                self.texts.extend(fresh.into_iter().map(Arc::from));
+                self.texts.extend(fresh.into_iter().map(|(number, text)| (number, text.into())));
                 return Some(record.bind(&self.texts));
             }
             // What can't be read is over: the next file has texts of its own.

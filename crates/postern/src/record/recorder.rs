@@ -1,18 +1,25 @@
-//! The thread that writes the record, and the way there.
+//! The thread that writes the record, and the way there. Event loops encode their decisions themselves: what a decision
+//! consists of stays in the memory of the loop that made it, and some hundred bytes change hands.
 
-use super::segment::{self, Segment};
+use super::segment::{self, FRAME_LIMIT, Segment};
 use super::stored::Record;
+use super::texts::{Dictionary, Texts};
 use super::{Code, Made};
 use crate::daemon::site::Site;
 use crate::maillog::Log;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// So many decisions wait at most; what comes on top is lost.
 const BACKLOG: usize = 20_000;
+/// Nor do they wait when they have so many bytes.
+const BACKLOG_BYTES: usize = 16 << 20;
+/// Memory for so many bytes is kept for the next batch.
+const ROOM: usize = 1 << 20;
 /// How long decisions gather before they are written together.
 const GATHER: Duration = Duration::from_millis(50);
 /// The record consists of about so many files.
@@ -60,28 +67,88 @@ pub trait Watcher: Send {
     fn idle(&mut self) {}
 }
 
-/// Where sessions hand their decisions over. Clones share it.
-#[derive(Clone)]
+/// Where the sessions of an event loop hand their decisions over. Clones are for other loops.
 pub struct Recorder {
     shared: Arc<Shared>,
+    encoder: Mutex<Encoder>,
 }
 
 struct Shared {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
+    texts: Arc<Texts>,
+    accepted: AtomicU64,
+    /// One accepted decision in so many is kept; 0: none.
     accepts: u64,
+    /// There is a record.
+    enabled: bool,
+    /// There is somebody who wants to see everything.
+    watched: bool,
+}
+
+/// What one loop needs to encode decisions.
+#[derive(Default)]
+struct Encoder {
+    texts: Dictionary,
+    bytes: Vec<u8>,
 }
 
 #[derive(Default)]
 struct Waiting {
-    made: Vec<Made>,
+    batch: Batch,
     lost: u64,
-    accepted: u64,
     over: bool,
 }
 
-fn lock(mutex: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
+/// Decisions that are written together.
+#[derive(Default)]
+struct Batch {
+    frames: Vec<Encoded>,
+    /// The frames' bytes, one after the other.
+    bytes: Vec<u8>,
+    /// The numbers of the texts that the frames name.
+    used: Vec<u32>,
+    /// What watchers are to see.
+    made: Vec<Made>,
+}
+
+/// An encoded decision: its part of a batch.
+struct Encoded {
+    edition: u32,
+    bytes: usize,
+    used: usize,
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.made.is_empty()
+    }
+
+    /// Nothing in it, but the room that it had: another batch won't be much larger.
+    fn emptied(mut self) -> Self {
+        if self.bytes.capacity() > ROOM {
+            return Self::default();
+        }
+        self.frames.clear();
+        self.bytes.clear();
+        self.used.clear();
+        self.made.clear();
+        self
+    }
+
+    fn is_full(&self) -> bool {
+        self.frames.len().max(self.made.len()) >= BACKLOG || self.bytes.len() >= BACKLOG_BYTES
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Clone for Recorder {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.shared))
+    }
 }
 
 impl Recorder {
@@ -97,32 +164,68 @@ impl Recorder {
         if !settings.enabled && watchers.is_empty() {
             return Ok(None);
         }
-        // A watcher sees everything.
-        let accepts = if watchers.is_empty() { settings.accepts } else { 1 };
-        let shared = Arc::new(Shared { waiting: Mutex::default(), arrived: Condvar::new(), accepts });
-        let writer = Writer { settings, watchers, log, segment: None, accepted: 0, failed: false };
+        let shared = Arc::new(Shared {
+            waiting: Mutex::default(),
+            arrived: Condvar::new(),
+            texts: Arc::default(),
+            accepted: AtomicU64::new(0),
+            accepts: settings.accepts,
+            enabled: settings.enabled,
+            watched: !watchers.is_empty(),
+        });
+        let texts = Arc::clone(&shared.texts);
+        let writer = Writer { settings, watchers, log, texts, segment: None, buffer: Vec::new(), failed: false };
         let own = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("decisions".into()).spawn(move || writer.run(&own))?;
-        Ok(Some((Self { shared }, thread)))
+        Ok(Some((Self::new(shared), thread)))
     }
 
-    /// Hand a decision over. Never waits.
+    fn new(shared: Arc<Shared>) -> Self {
+        let encoder = Encoder { texts: Dictionary::new(Arc::clone(&shared.texts)), bytes: Vec::new() };
+        Self { shared, encoder: Mutex::new(encoder) }
+    }
+
+    /// Hand a decision over. Never waits for the disk.
     pub fn submit(&self, made: Made) {
-        let mut waiting = lock(&self.shared.waiting);
-        if made.decision.rejection.is_none() {
-            waiting.accepted += 1;
-            if self.shared.accepts == 0 || !waiting.accepted.is_multiple_of(self.shared.accepts) {
-                return;
-            }
+        let kept = self.is_kept(&made);
+        if !kept && !self.shared.watched {
+            return;
         }
-        if waiting.made.len() >= BACKLOG {
+        let mut encoder = lock(&self.encoder);
+        let Encoder { texts, bytes } = &mut *encoder;
+        texts.begin();
+        bytes.clear();
+        if kept {
+            segment::encode(&Record::of(&made, texts), bytes);
+        }
+        let mut waiting = lock(&self.shared.waiting);
+        if waiting.batch.is_full() || bytes.len() > FRAME_LIMIT / 2 {
             waiting.lost += 1;
             return;
         }
-        waiting.made.push(made);
-        if waiting.made.len() == 1 {
+        let was_empty = waiting.batch.is_empty();
+        let batch = &mut waiting.batch;
+        if kept {
+            let (edition, used) = texts.used();
+            batch.frames.push(Encoded { edition, bytes: bytes.len(), used: used.len() });
+            batch.bytes.extend_from_slice(bytes);
+            batch.used.extend_from_slice(used);
+        }
+        if self.shared.watched {
+            batch.made.push(made);
+        }
+        if was_empty {
             self.shared.arrived.notify_one();
         }
+    }
+
+    fn is_kept(&self, made: &Made) -> bool {
+        let Shared { enabled, accepts, accepted, .. } = &*self.shared;
+        if !enabled || made.decision.rejection.is_some() {
+            return *enabled;
+        }
+        let number = accepted.fetch_add(1, Ordering::Relaxed) + 1;
+        *accepts > 0 && number.is_multiple_of(*accepts)
     }
 
     /// Write what is waiting and end the thread.
@@ -136,18 +239,21 @@ struct Writer {
     settings: Settings,
     watchers: Vec<Box<dyn Watcher>>,
     log: Log,
+    texts: Arc<Texts>,
     segment: Option<Segment>,
-    accepted: u64,
+    /// Frames on their way to the file.
+    buffer: Vec<u8>,
     /// The disk failed, and the log has it.
     failed: bool,
 }
 
 impl Writer {
     fn run(mut self, shared: &Shared) {
+        let mut spare = Batch::default();
         loop {
-            let (made, lost, over) = {
+            let (batch, lost, over) = {
                 let mut waiting = lock(&shared.waiting);
-                while waiting.made.is_empty() && !waiting.over {
+                while waiting.batch.is_empty() && !waiting.over {
                     let (still, timeout) = shared
                         .arrived
                         .wait_timeout(waiting, Duration::from_secs(5))
@@ -157,12 +263,17 @@ impl Writer {
                         self.watchers.iter_mut().for_each(|watcher| watcher.idle());
                     }
                 }
-                (std::mem::take(&mut waiting.made), std::mem::take(&mut waiting.lost), waiting.over)
+                (
+                    std::mem::replace(&mut waiting.batch, std::mem::take(&mut spare)),
+                    std::mem::take(&mut waiting.lost),
+                    waiting.over,
+                )
             };
             if lost > 0 {
                 self.log.warning(TAG, &format!("decision record: {lost} decisions lost, too many came at once"));
             }
-            self.take(&made);
+            self.take(&batch);
+            spare = batch.emptied();
             if over {
                 self.watchers.iter_mut().for_each(|watcher| watcher.idle());
                 return;
@@ -171,53 +282,66 @@ impl Writer {
         }
     }
 
-    fn take(&mut self, made: &[Made]) {
-        if self.settings.enabled {
-            match self.keep(made) {
-                Ok(()) => self.failed = false,
-                Err(error) => {
-                    // The next decisions begin another file, should there be room again.
-                    self.segment = None;
-                    if !std::mem::replace(&mut self.failed, true) {
-                        let directory = self.settings.directory.display();
-                        self.log.warning(TAG, &format!("decision record {directory}: {error}; decisions are lost"));
-                    }
+    fn take(&mut self, batch: &Batch) {
+        match self.keep(batch) {
+            Ok(()) => self.failed = false,
+            Err(error) => {
+                // The next decisions begin another file, should there be room again.
+                self.segment = None;
+                if !std::mem::replace(&mut self.failed, true) {
+                    let directory = self.settings.directory.display();
+                    self.log.warning(TAG, &format!("decision record {directory}: {error}; decisions are lost"));
                 }
             }
         }
-        for made in made {
+        for made in &batch.made {
             self.watchers.iter_mut().for_each(|watcher| watcher.decided(made));
         }
     }
 
-    fn keep(&mut self, made: &[Made]) -> io::Result<()> {
-        let Settings { directory, max_size, max_age, accepts, .. } = &self.settings;
-        let mut buffer = Vec::with_capacity(400 * made.len());
-        for made in made {
-            if made.decision.rejection.is_none() {
-                self.accepted += 1;
-                // Watchers see more than is kept.
-                if !self.watchers.is_empty() && (*accepts == 0 || !self.accepted.is_multiple_of(*accepts)) {
-                    continue;
-                }
-            }
-            let share = u64::from(SEGMENTS);
-            let done = |segment: &Segment| segment.is_done((max_size / share).max(LEAST), *max_age / SEGMENTS);
-            if self.segment.as_ref().is_none_or(done) {
-                if let Some(segment) = &mut self.segment {
-                    segment.write(&buffer)?;
-                    buffer.clear();
-                }
-                self.segment = Some(Segment::begin(directory)?);
-                segment::prune(directory, *max_size, *max_age)?;
-            }
-            let Some(segment) = &mut self.segment else { continue };
-            let record = Record::of(made, &mut segment.texts);
-            segment::encode(record, &mut segment.texts, &mut buffer);
+    fn keep(&mut self, batch: &Batch) -> io::Result<()> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let result = self.keep_in(batch, &mut buffer);
+        buffer.clear();
+        buffer.shrink_to(ROOM);
+        self.buffer = buffer;
+        result
+    }
+
+    fn keep_in(&mut self, batch: &Batch, buffer: &mut Vec<u8>) -> io::Result<()> {
+        let (mut bytes, mut used) = (&*batch.bytes, &*batch.used);
+        for encoded in &batch.frames {
+            let (record, names);
+            (record, bytes) = bytes.split_at(encoded.bytes);
+            (names, used) = used.split_at(encoded.used);
+            let segment = self.segment(encoded.edition, buffer)?;
+            let new: Vec<u32> = names.iter().copied().filter(|number| segment.is_new(*number)).collect();
+            let text = |number| Some((number, self.texts.get(encoded.edition, number)?.to_string()));
+            let fresh: Vec<segment::Fresh> = new.into_iter().filter_map(text).collect();
+            segment::frame(&fresh, record, buffer);
         }
         match &mut self.segment {
-            Some(segment) => segment.write(&buffer),
+            Some(segment) => segment.write(buffer),
             None => Ok(()),
+        }
+    }
+
+    /// The file for a decision of this edition; the buffer belongs to the one that was written to so far.
+    fn segment(&mut self, edition: u32, buffer: &mut Vec<u8>) -> io::Result<&mut Segment> {
+        let Settings { directory, max_size, max_age, .. } = &self.settings;
+        let size = (max_size / u64::from(SEGMENTS)).max(LEAST);
+        let serves = |segment: &Segment| segment.edition == edition && !segment.is_done(size, *max_age / SEGMENTS);
+        match self.segment.take() {
+            Some(segment) if serves(&segment) => Ok(self.segment.insert(segment)),
+            over => {
+                if let Some(mut segment) = over {
+                    segment.write(buffer)?;
+                    buffer.clear();
+                }
+                let begun = Segment::begin(directory, edition)?;
+                segment::prune(directory, *max_size, *max_age)?;
+                Ok(self.segment.insert(begun))
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Files of the record: `data_directory/decisions/SECONDS-NUMBER.rec`, a header and then a frame a decision: length, checksum,
-//! and the texts that are new with it. A frame that was cut short ends the file for its readers.
+//! the texts that are new with it and their numbers, and the decision. A frame that was cut short ends the file for its readers.
 
-use super::stored::{Dictionary, Record, Unbound};
+use super::stored::{Record, Unbound};
+use std::collections::HashSet;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -9,25 +10,29 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// How every file begins.
-pub const HEADER: &[u8] = b"postern decisions 2\n";
+pub const HEADER: &[u8] = b"postern decisions 3\n";
 /// Longer frames aren't written, and not believed when read.
 pub const FRAME_LIMIT: usize = 1 << 20;
 
+/// A text and its number.
+pub type Fresh = (Unbound, String);
 /// One frame's content.
-pub type Frame = (Vec<String>, Record<Unbound>);
+pub type Frame = (Vec<Fresh>, Record<Unbound>);
 
 /// The file that is written to.
 pub struct Segment {
     file: File,
     size: u64,
     begun: SystemTime,
+    /// Whose numbers the file has.
+    pub edition: u32,
     /// The texts that the file has.
-    pub texts: Dictionary,
+    texts: HashSet<Unbound>,
 }
 
 impl Segment {
     /// Begin a new file.
-    pub fn begin(directory: &Path) -> io::Result<Self> {
+    pub fn begin(directory: &Path, edition: u32) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let begun = SystemTime::now();
         let seconds = begun.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -40,7 +45,7 @@ impl Segment {
             }
         };
         file.write_all(HEADER)?;
-        Ok(Self { file, size: HEADER.len() as u64, begun, texts: Dictionary::default() })
+        Ok(Self { file, size: HEADER.len() as u64, begun, edition, texts: HashSet::new() })
     }
 
     /// Add encoded frames.
@@ -50,19 +55,31 @@ impl Segment {
         Ok(())
     }
 
+    /// Is this text new to the file? From now on it has it.
+    pub fn is_new(&mut self, number: Unbound) -> bool {
+        self.texts.insert(number)
+    }
+
     /// Is it time for another file?
     pub fn is_done(&self, size: u64, age: Duration) -> bool {
-        self.size >= size || self.texts.is_full() || self.begun.elapsed().is_ok_and(|past| past >= age)
+        self.size >= size || self.begun.elapsed().is_ok_and(|past| past >= age)
     }
 }
 
-/// Append a frame to a buffer.
-pub fn encode(record: Record<Unbound>, texts: &mut Dictionary, buffer: &mut Vec<u8>) {
-    let frame: Frame = (std::mem::take(&mut texts.fresh), record);
+/// Append a decision to a buffer.
+pub fn encode(record: &Record<Unbound>, buffer: &mut Vec<u8>) {
+    if let Ok(longer) = postcard::to_extend(record, std::mem::take(buffer)) {
+        *buffer = longer;
+    }
+}
+
+/// Append the frame of an encoded decision to a buffer, with the texts that are new with it.
+pub fn frame(fresh: &[Fresh], record: &[u8], buffer: &mut Vec<u8>) {
     let start = buffer.len();
     buffer.extend_from_slice(&[0; 8]);
-    let Ok(rest) = postcard::to_extend(&frame, std::mem::take(buffer)) else { return };
+    let Ok(rest) = postcard::to_extend(fresh, std::mem::take(buffer)) else { return };
     *buffer = rest;
+    buffer.extend_from_slice(record);
     let length = buffer.len() - start - 8;
     let checksum = crc32fast::hash(&buffer[start + 8..]);
     buffer[start..start + 4].copy_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());

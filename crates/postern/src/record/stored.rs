@@ -1,16 +1,14 @@
 //! A decision as it is kept. Texts that come again and again (lists, restrictions, tables) are numbers: a segment of the
 //! record has each of them once.
 
+use super::texts::Dictionary;
 use super::{Code, Made};
-use crate::daemon::site::Site;
 use policy::{
     Answer, Certificate, DnsRecord, DnsStatus, Outcome, PeerStatus, PolicyService, Protocol, Question, RecordType,
-    TraceStep,
 };
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -155,75 +153,6 @@ pub enum StoredAnswer {
     Texts(Vec<String>),
 }
 
-/// Numbers for texts, and the texts that are new since they were last written.
-#[derive(Default)]
-pub struct Dictionary {
-    numbers: HashMap<Arc<str>, u32>,
-    /// The configuration whose texts `known` has: its lists live as long as it does, so that places in memory name them.
-    site: Option<Arc<Site>>,
-    known: HashMap<usize, (u32, u32, u32), BuildHasherDefault<PlaceHasher>>,
-    /// New ones, in the order of their numbers.
-    pub fresh: Vec<String>,
-}
-
-/// More texts than this aren't kept in one segment: a new one is begun.
-pub const TEXTS: usize = 50_000;
-
-impl Dictionary {
-    fn number(&mut self, text: &str) -> u32 {
-        if let Some(number) = self.numbers.get(text) {
-            return *number;
-        }
-        let number = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
-        self.numbers.insert(text.into(), number);
-        self.fresh.push(text.to_owned());
-        number
-    }
-
-    /// List, restriction and place of a step.
-    fn step(&mut self, site: &Arc<Site>, step: &TraceStep) -> (u32, u32, Option<u32>) {
-        // What has no place was made up for this evaluation, and its texts with it.
-        let Some(span) = &step.span else {
-            return (self.number(&step.list), self.number(&step.restriction), None);
-        };
-        if self.site.as_ref().is_none_or(|known| !Arc::ptr_eq(known, site)) {
-            self.known.clear();
-            self.site = Some(Arc::clone(site));
-        }
-        let address = Arc::as_ptr(&step.restriction).cast::<u8>() as usize;
-        if let Some(&(list, restriction, place)) = self.known.get(&address) {
-            return (list, restriction, Some(place));
-        }
-        let place = self.number(&crate::explain::place(span));
-        let (list, restriction) = (self.number(&step.list), self.number(&step.restriction));
-        self.known.insert(address, (list, restriction, place));
-        (list, restriction, Some(place))
-    }
-
-    /// Are there so many texts that a new segment should be begun?
-    pub fn is_full(&self) -> bool {
-        self.numbers.len() > TEXTS
-    }
-}
-
-/// A hash for places in memory: they differ enough by themselves.
-#[derive(Default)]
-struct PlaceHasher(u64);
-
-impl Hasher for PlaceHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_usize(&mut self, place: usize) {
-        self.0 = (place as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
 /// Words for outcomes, by their numbers.
 pub const OUTCOMES: [&str; 9] = [
     "no opinion",
@@ -317,8 +246,8 @@ impl Record<Unbound> {
     }
 
     /// With its texts.
-    pub fn bind(self, texts: &[Arc<str>]) -> Record<Bound> {
-        let text = |number: u32| texts.get(number as usize).cloned().unwrap_or_else(|| "?".into());
+    pub fn bind(self, texts: &BTreeMap<Unbound, Bound>) -> Record<Bound> {
+        let text = |number: u32| texts.get(&number).cloned().unwrap_or_else(|| "?".into());
         let steps = self.steps.into_iter().map(|step| Step {
             list: text(step.list),
             restriction: text(step.restriction),

@@ -67,8 +67,7 @@ impl Watcher for Shadow {
     fn decided(&mut self, made: &Made) {
         let mut texts = Dictionary::default();
         let record = Record::of(made, &mut texts);
-        let texts: Vec<Arc<str>> = texts.fresh.into_iter().map(Arc::from).collect();
-        let record = record.bind(&texts);
+        let record = record.bind(&texts.bound());
         let verdict = self.replayer.decide(&record);
         if let Some(line) = self.changes.compare(&record, &verdict) {
             let second = made.at / 1000;
