@@ -19,6 +19,8 @@ pub struct HostFacts {
     pub process_name: String,
     /// Default of `process_id`.
     pub process_id: u32,
+    /// NIS maps can be read: the default of `alias_maps` has one.
+    pub has_nis: bool,
 }
 
 impl Default for HostFacts {
@@ -31,6 +33,7 @@ impl Default for HostFacts {
             config_directory: None,
             process_name: "postern".to_owned(),
             process_id: 0,
+            has_nis: true,
         }
     }
 }

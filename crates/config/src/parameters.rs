@@ -175,6 +175,10 @@ impl Parameters {
             "mynetworks" => host.mynetworks(&self.lookup_without("mynetworks_style", "mynetworks")),
             "process_name" => host.process_name.clone(),
             "process_id" => host.process_id.to_string(),
+            "alias_maps" if !host.has_nis => {
+                let default = meaning(name)?.default;
+                return Some(Arc::from(default.split(", nis:").next().unwrap_or(default)));
+            }
             "config_directory" if host.config_directory.is_some() => host.config_directory.clone()?,
             _ => return meaning(name).map(|m| Arc::from(m.default)),
         }))

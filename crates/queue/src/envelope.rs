@@ -2,6 +2,7 @@
 
 use crate::id::QueueId;
 use crate::spool::LargeFile;
+use smtp::Body;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -63,7 +64,7 @@ pub struct Envelope {
     /// A header is not plain ASCII: with SMTPUTF8, the next server must know that too.
     pub utf8_header: bool,
     /// MAIL FROM had BODY=8BITMIME, or 8-bit content was seen.
-    pub body8bit: bool,
+    pub body: Body,
     /// MAIL FROM had REQUIRETLS.
     pub requiretls: bool,
     /// RET of the DSN extension.
@@ -89,7 +90,7 @@ impl Envelope {
             content_filter: None,
             smtputf8: false,
             utf8_header: false,
-            body8bit: false,
+            body: Body::Unspecified,
             requiretls: false,
             ret: None,
             envid: None,

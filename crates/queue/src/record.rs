@@ -7,6 +7,7 @@
 use crate::envelope::{Client, Content, DeliveryStatus, Envelope, Notify, Recipient, RecipientState, Ret};
 use crate::id::QueueId;
 use crate::spool::RecipientUpdate;
+use smtp::Body;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -265,7 +266,9 @@ impl Writer {
         self.text(envelope.queue_id.as_str());
         self.number(envelope.arrival as u64);
         self.text(&envelope.sender);
-        let flags = [envelope.hold, envelope.smtputf8, envelope.body8bit, envelope.utf8_header, envelope.requiretls];
+        let eight_bit = envelope.body == Body::EightBitMime;
+        let seven_bit = envelope.body == Body::SevenBit;
+        let flags = [envelope.hold, envelope.smtputf8, eight_bit, envelope.utf8_header, envelope.requiretls, seven_bit];
         self.0.push(flags.iter().rev().fold(0, |bits, &flag| bits << 1 | u8::from(flag)));
         self.0.push(match envelope.ret {
             None => 0,
@@ -377,7 +380,12 @@ impl Reader<'_> {
         let (queue_id, arrival, sender) = (self.id()?, self.number()? as i64, self.text()?);
         let mut envelope = Envelope::new(queue_id, arrival, sender);
         let flags = self.byte()?;
-        (envelope.hold, envelope.smtputf8, envelope.body8bit) = (flags & 1 != 0, flags & 2 != 0, flags & 4 != 0);
+        (envelope.hold, envelope.smtputf8) = (flags & 1 != 0, flags & 2 != 0);
+        envelope.body = match (flags & 4 != 0, flags & 32 != 0) {
+            (true, _) => Body::EightBitMime,
+            (false, true) => Body::SevenBit,
+            (false, false) => Body::Unspecified,
+        };
         (envelope.utf8_header, envelope.requiretls) = (flags & 8 != 0, flags & 16 != 0);
         envelope.ret = match self.byte()? {
             0 => None,

@@ -1,4 +1,5 @@
 use super::*;
+use smtp::Body;
 
 fn full_envelope() -> Envelope {
     let mut envelope = Envelope::new(QueueId::new(false, 7, 9), -5, "s@example.org");
@@ -12,7 +13,7 @@ fn full_envelope() -> Envelope {
         sasl_username: "u".into(),
         sasl_sender: "x".into(),
     };
-    (envelope.hold, envelope.body8bit, envelope.ret) = (true, true, Some(Ret::Headers));
+    (envelope.hold, envelope.body, envelope.ret) = (true, Body::SevenBit, Some(Ret::Headers));
     envelope.requiretls = true;
     (envelope.envid, envelope.content_filter) = (Some(String::new()), Some("smtp:[::1]:10025".into()));
     (envelope.size, envelope.verp) = (1 << 40, Some("+=".into()));

@@ -23,6 +23,14 @@ struct Slot {
     current: ArcSwap<Current>,
 }
 
+/// What is said of a table that a default names.
+fn by_default(spec: &str, problem: &Diagnostic) -> Diagnostic {
+    let text = format!("{}; its look-ups fail until it is there", problem.message);
+    let help =
+        format!("nobody has set the parameter that names {spec} by default: create the table, or set the parameter");
+    Diagnostic::warning(problem.code, text).help(help)
+}
+
 struct Current {
     table: Arc<dyn Table>,
     files: Vec<WatchedFile>,
@@ -32,26 +40,37 @@ impl TableSet {
     /// Open each table once, with or without folding its keys. A table that can't be opened keeps its number, and its look-ups fail until a refresh
     /// finds it in order; the diagnostics hold its errors and everybody's warnings.
     pub fn open<'s>(specs: impl IntoIterator<Item = (&'s str, bool)>, options: OpenOptions) -> (Self, Vec<Diagnostic>) {
-        Self::open_at(specs.into_iter().map(|(spec, fold)| (spec, fold, None)), options)
+        let mut set = Self::new(options);
+        let mut diagnostics = Vec::new();
+        for (spec, fold) in specs {
+            set.add(spec, fold, &mut diagnostics);
+        }
+        (set, diagnostics)
     }
 
-    /// The same, with the place where each table is named: that is where problems are that have no place of their own.
+    /// The same, with the place where each table is named: that is where problems are that have no place of their own. A
+    /// table without a place is named by a default. Nobody has asked for it, so that its absence is worth a warning only.
     pub fn open_at<'s>(
         specs: impl IntoIterator<Item = (&'s str, bool, Option<Span>)>,
         options: OpenOptions,
     ) -> (Self, Vec<Diagnostic>) {
-        let mut set = Self { slots: Vec::new(), index: HashMap::new(), options, refreshing: Mutex::new(()) };
+        let mut set = Self::new(options);
         let mut diagnostics = Vec::new();
         for (spec, fold, place) in specs {
             let mut found = Vec::new();
             set.add(spec, fold, &mut found);
-            let placed = |problem: Diagnostic| match problem.span {
-                Some(_) => problem,
-                None => problem.at(place.clone()),
+            let placed = |problem: Diagnostic| match (&problem.span, &place) {
+                (_, None) if problem.is_error() => by_default(spec, &problem),
+                (Some(_), _) => problem,
+                (None, place) => problem.at(place.clone()),
             };
             diagnostics.extend(found.into_iter().map(placed));
         }
         (set, diagnostics)
+    }
+
+    fn new(options: OpenOptions) -> Self {
+        Self { slots: Vec::new(), index: HashMap::new(), options, refreshing: Mutex::new(()) }
     }
 
     /// A set without tables.
@@ -229,6 +248,20 @@ mod tests {
         fs::write(dir.path().join("t"), "a b\n").unwrap();
         assert_eq!(messages(&set.refresh(), dir.path()), ["table texthash:t has changed -- read again"]);
         assert_eq!(value(&set, 0, "a"), Ok(Some("b".to_owned())));
+    }
+
+    /// A machine without /etc/aliases.
+    #[test]
+    fn what_a_default_names_may_be_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = format!("texthash:{}/aliases", dir.path().display());
+        let (set, problems) = TableSet::open_at([(&*spec, true, None)], OpenOptions::new(dir.path()));
+        assert_eq!(problems.iter().filter(|problem| problem.is_error()).count(), 0);
+        assert!(problems[0].message.ends_with("; its look-ups fail until it is there"), "{}", problems[0].message);
+        assert!(set.lookup(0, "postmaster").is_err());
+        let place = Some(Span::new("main.cf", 7));
+        let (_, problems) = TableSet::open_at([(&*spec, true, place)], OpenOptions::new(dir.path()));
+        assert!(problems[0].is_error());
     }
 
     #[test]

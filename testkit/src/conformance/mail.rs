@@ -43,7 +43,12 @@ fn content(bytes: &[u8], restore: impl Fn(&str) -> String) -> String {
     let mut out = head.split("\r\n").map(normal).collect::<Vec<_>>().join("\n");
     if let Some(at) = split {
         out += "\n\n";
-        out += &text_of(&bytes[at + 4..]);
+        let body = text_of(&bytes[at + 4..]);
+        // A delivery report tells ids and dates of another message.
+        match head.contains("report-type=delivery-status") {
+            true => out += &body.split("\r\n").map(normal).collect::<Vec<_>>().join("\n"),
+            false => out += &body,
+        }
     }
     out.replace("\r\n", "\n")
 }

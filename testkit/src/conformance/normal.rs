@@ -19,6 +19,9 @@ static FIRST: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     vec![
         (regex(&format!(r"(queued as |\bid ){QUEUE_ID}")), "${1}QID"),
         (regex(&format!(r"<\d{{14}}\.{QUEUE_ID}@")), "<DATE.QID@"),
+        // the boundary of a report, and what it says of the message it is about
+        (regex(&format!(r#"(boundary="|^--){QUEUE_ID}\.\d{{10}}/"#)), "${1}QID.TIME/"),
+        (regex(&format!(r"(X-Postfix-Queue-ID: ){QUEUE_ID}")), "${1}QID"),
         (
             regex(&format!(
                 r"{DAY}, {{1,2}}\d{{1,2}} {MONTH} \d{{4}} \d\d:\d\d:\d\d [-+]\d{{4}}(?: \([A-Z+\-0-9]+\))?"

@@ -74,7 +74,7 @@ impl Router for SiteRouter {
             let site = self.site.load_full();
             let (config, address) = (Arc::clone(&site.cleanup), recipient.to_owned());
             let expand = move |tables: &mut dyn message::Lookup| {
-                let recipients = [InRecipient { address, notify: Notify::NEVER, orcpt: String::new() }];
+                let recipients = [InRecipient { address, notify: Notify::default(), orcpt: String::new() }];
                 let envelope = recipients::Envelope {
                     queue_id: id.as_str(),
                     sender: "",

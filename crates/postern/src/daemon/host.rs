@@ -11,6 +11,7 @@ pub fn facts(config_dir: Option<&Path>) -> HostFacts {
     facts.config_directory = config_dir.map(|d| d.display().to_string());
     facts.process_name = "postern".into();
     facts.process_id = std::process::id();
+    facts.has_nis = false;
     let interfaces = nix::ifaddrs::getifaddrs().map(Iterator::collect::<Vec<_>>).unwrap_or_default();
     let address = |storage: Option<nix::sys::socket::SockaddrStorage>| -> Option<IpAddr> {
         let storage = storage?;
@@ -43,12 +44,24 @@ fn prefix(mask: IpAddr) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use config::{MainCf, Parameters};
+    use std::sync::Arc;
 
     #[test]
     fn this_machine_has_a_name_and_an_address() {
         let facts = facts(None);
         assert!(!facts.hostname.is_empty());
         assert!(!facts.interface_addresses.is_empty());
+    }
+
+    /// Nobody who leaves alias_maps alone has asked for NIS.
+    #[test]
+    fn the_default_of_alias_maps_can_be_read() {
+        let main =
+            Arc::new(MainCf::parse("main.cf", "default_database_type = cdb\nlocal_recipient_maps = $alias_maps\n").0);
+        let get = |facts| Parameters::new(Arc::clone(&main), facts).get("local_recipient_maps");
+        assert_eq!(get(facts(None)), "cdb:/etc/aliases");
+        assert_eq!(get(HostFacts::default()), "cdb:/etc/aliases, nis:mail.aliases");
     }
 
     #[test]

@@ -427,7 +427,7 @@ fn open_tables(
     set
 }
 
-/// Facts for commands that only print.
+/// Facts for commands that only print: defaults are shown as Postfix shows them.
 pub fn host_facts(directory: Option<&Path>) -> HostFacts {
-    host::facts(directory)
+    HostFacts { has_nis: true, ..host::facts(directory) }
 }

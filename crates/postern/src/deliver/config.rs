@@ -180,6 +180,7 @@ impl DeliverConfig {
                 delay_warning_time: micros(p.time("delay_warning_time")),
                 maximal_queue_lifetime: micros(p.time("maximal_queue_lifetime")),
                 copies: copies(p),
+                eight_bit: p.bool("smtputf8_enable"),
             },
             qmgr_tag: format!("{syslog_name}/qmgr"),
             bounce_tag: format!("{syslog_name}/bounce"),

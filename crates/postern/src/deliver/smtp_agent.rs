@@ -353,7 +353,7 @@ impl SmtpDelivery<'_> {
             sender: envelope.sender.clone(),
             recipients: open.iter().map(recipient).collect(),
             size: envelope.size,
-            body8bit: envelope.body8bit,
+            body: envelope.body,
             smtputf8: envelope.smtputf8,
             utf8_header: envelope.utf8_header,
             ret: envelope.ret.map(|ret| if ret == Ret::Full { "FULL" } else { "HDRS" }),

@@ -9,8 +9,9 @@ use message::received::{ReceivedFacts, received_header};
 use message::recipients::{self, Expansion, InRecipient};
 use policy::Effect;
 use queue::{Content, Envelope, LargeWriter, Message, Notify, QueueId, Recipient, Ret, SpoolError};
+use smtp::Body;
 use smtp::address::quote_local;
-use smtp::server::{Body, MessageEnd, ServerSession};
+use smtp::server::{MessageEnd, ServerSession};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -414,7 +415,7 @@ impl Conversation {
         envelope.smtputf8 = options.smtputf8;
         envelope.requiretls = options.requiretls;
         envelope.utf8_header = effects.utf8_header;
-        envelope.body8bit = options.body == Body::EightBitMime || effects.eight_bit;
+        envelope.body = if effects.eight_bit { Body::EightBitMime } else { options.body };
         envelope.ret = options.ret.map(|ret| match ret {
             smtp::server::Ret::Full => Ret::Full,
             smtp::server::Ret::Headers => Ret::Headers,

@@ -7,6 +7,7 @@ mod text;
 
 use crate::envelope::{Content, DeliveryStatus, Envelope, Message, Notify, Recipient, RecipientState, Ret};
 use crate::id::QueueId;
+use smtp::Body;
 use std::fmt::Write;
 use std::sync::Arc;
 pub use text::utc_date;
@@ -33,6 +34,8 @@ pub struct ReportSettings {
     pub maximal_queue_lifetime: i64,
     /// Copies for the postmaster.
     pub copies: Copies,
+    /// `smtputf8_enable`: all reports are 8-bit, not only those of messages that are.
+    pub eight_bit: bool,
 }
 
 impl ReportSettings {
@@ -260,11 +263,12 @@ pub fn report(
     let Posting { queue_id, now, to } = posting;
     let boundary = format!("{}.{}/{}", envelope.queue_id, now / 1_000_000, settings.myhostname);
     let mut out = String::with_capacity(4096);
-    header(&mut out, kind, settings, posting, &boundary);
-    notification(&mut out, kind, &recipients, settings, &boundary);
+    let body = if settings.eight_bit { Body::EightBitMime } else { envelope.body };
+    header(&mut out, (kind, body), settings, posting, &boundary);
+    notification(&mut out, (kind, body), &recipients, settings, &boundary);
     delivery_status(&mut out, kind, (envelope, &recipients), settings, &boundary);
     let whole = returns_body(kind, envelope, settings);
-    returned_part(&mut out, kind, whole, (envelope, settings), &boundary);
+    returned_part(&mut out, (kind, body), whole, (envelope, settings), &boundary);
     let mut content = out.into_bytes();
     let original = if whole { original } else { headers(original) };
     content.extend_from_slice(original);
@@ -279,7 +283,7 @@ pub fn report(
     let mut back = Envelope::new(queue_id, now, sender);
     back.recipients = vec![Recipient::new(to)];
     back.size = content.len() as u64;
-    back.body8bit = true;
+    back.body = if body == Body::EightBitMime { body } else { Body::Unspecified };
     back.smtputf8 = envelope.smtputf8;
     Some(Message { envelope: Arc::new(back), content: Content::Memory(content.into()) })
 }
@@ -308,7 +312,23 @@ pub fn headers(content: &[u8]) -> &[u8] {
     memchr::memmem::find(content, b"\n\n").map_or(content, |end| &content[..=end])
 }
 
-fn header(out: &mut String, kind: ReportKind, settings: &ReportSettings, posting: Posting<'_>, boundary: &str) {
+/// The field for content that is as `body` says, with what ends the line before it.
+fn transfer_encoding(body: Body) -> String {
+    body.encoding().map_or_else(String::new, |encoding| format!("\nContent-Transfer-Encoding: {encoding}"))
+}
+
+/// The same for a part of it. Nothing need be said of 7-bit text.
+fn part_encoding(body: Body) -> String {
+    if body == Body::EightBitMime { transfer_encoding(body) } else { String::new() }
+}
+
+fn header(
+    out: &mut String,
+    (kind, body): (ReportKind, Body),
+    settings: &ReportSettings,
+    posting: Posting<'_>,
+    boundary: &str,
+) {
     let Posting { queue_id, now, to } = posting;
     let ReportSettings { myhostname, myorigin, mail_name, .. } = settings;
     let date = (settings.date)(now.div_euclid(1_000_000));
@@ -322,20 +342,20 @@ fn header(out: &mut String, kind: ReportKind, settings: &ReportSettings, posting
          To: {}\n\
          Auto-Submitted: {}\n\
          MIME-Version: 1.0\n\
-         Content-Type: multipart/report; report-type=delivery-status;\n\tboundary=\"{boundary}\"\n\
-         Content-Transfer-Encoding: 8bit\n\
+         Content-Type: multipart/report; report-type=delivery-status;\n\tboundary=\"{boundary}\"{}\n\
          Message-Id: {message_id}\n\
          \n\
          This is a MIME-encapsulated message.\n",
         kind.subject(),
         text::one_line(to),
         if kind.is_for_sender() { "auto-replied" } else { "auto-generated" },
+        transfer_encoding(body),
     );
 }
 
 fn notification(
     out: &mut String,
-    kind: ReportKind,
+    (kind, body): (ReportKind, Body),
     recipients: &[(&Recipient, &DeliveryStatus)],
     settings: &ReportSettings,
     boundary: &str,
@@ -344,9 +364,10 @@ fn notification(
         out,
         "\n--{boundary}\n\
          Content-Description: Notification\n\
-         Content-Type: text/plain; charset=utf-8\n\
-         Content-Transfer-Encoding: 8bit\n\
+         Content-Type: text/plain; charset={}{}\n\
          \n{}",
+        if body == Body::EightBitMime { "utf-8" } else { "us-ascii" },
+        part_encoding(body),
         kind.text(settings),
     );
     for (recipient, status) in recipients {
@@ -425,7 +446,7 @@ fn delivery_status(
 
 fn returned_part(
     out: &mut String,
-    kind: ReportKind,
+    (kind, body): (ReportKind, Body),
     whole: bool,
     (envelope, settings): (&Envelope, &ReportSettings),
     boundary: &str,
@@ -440,12 +461,12 @@ fn returned_part(
         out,
         "\n--{boundary}\n\
          Content-Description: {}{}\n\
-         Content-Type: {content_type}\n\
-         Content-Transfer-Encoding: 8bit\n\
+         Content-Type: {content_type}{}\n\
          \n\
          Return-Path: <{}>\n",
         kind.returned(),
         if whole { "" } else { " Headers" },
+        part_encoding(body),
         shown_sender(envelope, settings),
     );
 }

@@ -15,6 +15,7 @@ fn settings() -> ReportSettings {
             double_bounce: Some("doubles@note.example".into()),
             delay: Some("delays@note.example".into()),
         },
+        eight_bit: true,
     }
 }
 

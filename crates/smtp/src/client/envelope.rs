@@ -11,8 +11,8 @@ pub(super) fn commands(transaction: &Transaction, offered: &Capabilities) -> (St
     if offered.size.is_some() && transaction.size > 0 {
         let _ = write!(mail, " SIZE={}", transaction.size);
     }
-    if offered.eight_bit_mime && transaction.body8bit {
-        mail.push_str(" BODY=8BITMIME");
+    if let Some(body) = transaction.body.keyword().filter(|_| offered.eight_bit_mime) {
+        let _ = write!(mail, " BODY={body}");
     }
     if offered.smtputf8 && transaction.smtputf8 {
         mail.push_str(" SMTPUTF8");

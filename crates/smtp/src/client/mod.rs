@@ -12,6 +12,7 @@ mod reply;
 mod session;
 mod transcript;
 
+use crate::Body;
 pub use capabilities::Capabilities;
 pub use content::ContentEncoder;
 pub use failure::Failure;
@@ -92,7 +93,7 @@ pub struct Transaction {
     /// Size for the SIZE option, 0 if unknown.
     pub size: u64,
     /// The content has 8-bit characters.
-    pub body8bit: bool,
+    pub body: Body,
     /// SMTPUTF8 was asked for: what is not ASCII in addresses and headers needs a server that knows it.
     pub smtputf8: bool,
     /// There is something in the headers that is not ASCII.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::Body;
 use crate::client::TransactionRecipient;
 
 const PEER: &str = "mx.example[192.0.2.25]";
@@ -66,7 +67,7 @@ fn pipelined_with_a_mixed_bag_of_recipients() {
     let mut t = transaction(&["a b@x", "bad@x", "later@x"]);
     t.recipients[0].notify = "FAILURE,DELAY".into();
     t.recipients[0].orcpt = Some("rfc822;a+b@x".into());
-    (t.body8bit, t.ret, t.envid) = (true, Some("HDRS"), Some("id=1".into()));
+    (t.body, t.ret, t.envid) = (Body::EightBitMime, Some("HDRS"), Some("id=1".into()));
     s.start(0, &t);
     dialog(
         &mut s,

@@ -2,18 +2,7 @@
 
 use super::config::{Authorised, EhloKeywords, SessionConfig};
 use super::line::{Word, unitext, xtext};
-
-/// BODY= of MAIL FROM.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Body {
-    /// Nothing was said.
-    #[default]
-    Unspecified,
-    /// 7BIT
-    SevenBit,
-    /// 8BITMIME
-    EightBitMime,
-}
+use crate::Body;
 
 /// RET= of MAIL FROM (RFC 3461).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
