@@ -41,7 +41,7 @@ pub(crate) struct Context<'a, 'b> {
     pub held: bool,
     /// How many sleeps were passed.
     pub sleeps: u32,
-    /// How many policy requests were made before.
+    /// How many requests to policy services and for verifications were made before.
     pub policy_requests: u32,
     /// Within the default action of a policy service that failed.
     pub in_default_action: bool,

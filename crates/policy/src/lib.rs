@@ -30,6 +30,7 @@ mod tables;
 pub mod template;
 #[cfg(test)]
 mod testing;
+mod verification;
 
 pub use address::{AddressClass, AddressMaps, Lookup, Resolved, ResolvedFlags, Routing};
 pub use decision::{Decision, Effect, ErrorClass, LogEntry, Outcome, Rejection, Trace, TraceStep};
@@ -49,3 +50,4 @@ pub use restriction::{
 pub use settings::Settings;
 pub use state::PolicyState;
 pub use tables::{Table, TableRegistry, TableUse};
+pub use verification::{AddressStatus, Patience, Verification};

@@ -8,7 +8,7 @@ use crate::address::{AddressMaps, Routing};
 use crate::match_list::{ListKind, MatchList, parent_style};
 use crate::policy_service::{PolicyService, PolicyServices};
 use crate::restriction::{
-    DnsblReplies, Input, Item, Kind, List, Origin, PermErrorAction, SpfActions, Words, is_reply_template, parse,
+    DnsblReplies, Input, Item, Kind, List, Origin, PermErrorAction, SpfActions, VerifySettings, Words, is_reply_template, parse,
 };
 use crate::settings::Settings;
 use crate::tables::TableRegistry;
@@ -111,6 +111,7 @@ pub struct Plan {
     pub(crate) mail_version: String,
     pub(crate) stress: String,
     pub(crate) policy_services: Vec<Arc<PolicyService>>,
+    pub(crate) verify: VerifySettings,
     pub(crate) routing: Routing,
 }
 
@@ -216,6 +217,7 @@ impl Compiler<'_> {
             mail_version: settings.get("mail_version"),
             stress: settings.get("stress"),
             policy_services: std::mem::take(&mut self.services.known),
+            verify: VerifySettings::compile(settings, &mut self.problems),
             routing,
         };
         plan.class_names = std::mem::take(&mut self.classes);

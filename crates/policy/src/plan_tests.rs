@@ -47,13 +47,6 @@ fn every_kind_of_mistake_is_named_with_its_remedy() {
             "instead, specify \"permit_mynetworks\" or \"permit_sasl_authenticated\"",
         ),
         (
-            "reject_unverified_sender",
-            true,
-            "not-supported",
-            "restriction reject_unverified_sender is not supported yet",
-            "remove it, or keep this service with Postfix until postern verifies addresses",
-        ),
-        (
             "check_sender_access reject",
             true,
             "bad-argument",

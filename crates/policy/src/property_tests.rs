@@ -3,6 +3,7 @@
 
 use crate::restriction::Argument;
 use crate::testing::{Config, facts};
+use crate::verification::{AddressStatus, Verification};
 use crate::{
     Answer, Ask, DnsAnswer, DnsRecord, DnsStatus, Evaluation, Facts, Ledger, PeerName, PeerStatus, Plan, PolicyState,
     Question, Suspend, TableRegistry, World, restrictions, speculate,
@@ -163,7 +164,9 @@ fn answers(text: BoxedStrategy<String>) -> impl Strategy<Value = Vec<Answer>> {
         1 => names(),
         1 => Just(Answer::Done),
         2 => text.clone().prop_map(|action| Answer::PolicyService(Ok(action.into()))),
-        1 => text.prop_map(|why| Answer::PolicyService(Err(why.into()))),
+        1 => text.clone().prop_map(|why| Answer::PolicyService(Err(why.into()))),
+        1 => text.prop_map(|why| Answer::Verify(Verification::new(AddressStatus::Undeliverable, why))),
+        1 => Just(Answer::Verify(Verification::in_progress())),
     ];
     prop::collection::vec(answer, 1..40)
 }
@@ -184,6 +187,7 @@ impl Garbled<'_> {
                     | (Question::PeerName(_), Answer::PeerName(_))
                     | (Question::Sleep { .. }, Answer::Done)
                     | (Question::PolicyService { .. }, Answer::PolicyService(_))
+                    | (Question::Verify { .. }, Answer::Verify(_))
             )
         };
         self.next += 1;

@@ -2,6 +2,7 @@
 
 use crate::facts::PeerName;
 use crate::policy_service::PolicyService;
+use crate::verification::{Patience, Verification};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -74,6 +75,15 @@ pub enum Question {
         /// The attributes, one `name=value` a line, and an empty line.
         request: Arc<str>,
         /// Which request of the session: services count, so that equal requests are asked again.
+        ordinal: u32,
+    },
+    /// Does the server that is responsible for this address take mail for it?
+    Verify {
+        /// The address, as the client said it, internal form.
+        address: Arc<str>,
+        /// How long the client may be let wait.
+        patience: Patience,
+        /// Which request of the session: what is in progress now may be known the next time.
         ordinal: u32,
     },
 }
@@ -198,6 +208,8 @@ pub enum Answer {
     /// The value of a policy service's `action` attribute; or why there is none, a line for each warning (but
     /// [`PolicyService::PASSED_OVER`] is none).
     PolicyService(Result<Arc<str>, Arc<str>>),
+    /// What is known of an address.
+    Verify(Verification),
 }
 
 /// The world's quick answers: what needs no waiting (tables in memory, cached DNS).

@@ -19,7 +19,7 @@ pub struct PolicyState {
     pub(crate) recipient_checked: bool,
     /// HOLD has fired and was logged.
     pub(crate) held: bool,
-    /// How many policy requests were made in this session.
+    /// How many requests to policy services and for verifications were made in this session.
     pub(crate) policy_requests: u32,
 }
 

@@ -4,6 +4,7 @@ use crate::address::Routing;
 use crate::question::{Answer, DnsAnswer, DnsRecord, DnsStatus, Ledger, Question, RecordType, TableId, World};
 use crate::settings::Settings;
 use crate::tables::TableRegistry;
+use crate::verification::Verification;
 use crate::{
     Ask, Client, Decision, Evaluation, Facts, LogEntry, PeerName, PeerStatus, Plan, PolicyState, Protocol, Suspend,
 };
@@ -38,6 +39,15 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("unknown_relay_recipient_reject_code", "550"),
     ("unknown_virtual_alias_reject_code", "550"),
     ("unknown_virtual_mailbox_reject_code", "550"),
+    ("unverified_sender_reject_code", "450"),
+    ("unverified_sender_defer_code", "450"),
+    ("unverified_recipient_reject_code", "450"),
+    ("unverified_recipient_defer_code", "450"),
+    ("unverified_sender_tempfail_action", "defer_if_permit"),
+    ("unverified_recipient_tempfail_action", "defer_if_permit"),
+    ("address_verify_poll_count", "3"),
+    ("address_verify_poll_delay", "3s"),
+    ("address_verify_sender", "double-bounce"),
     ("unknown_address_tempfail_action", "defer_if_permit"),
     ("unknown_helo_hostname_tempfail_action", "defer_if_permit"),
     ("postern_spf_tempfail_action", "defer_if_permit"),
@@ -145,6 +155,7 @@ pub struct Script {
     dns: BTreeMap<(RecordType, String), DnsAnswer>,
     names: BTreeMap<String, PeerName>,
     policies: BTreeMap<String, Result<String, String>>,
+    addresses: BTreeMap<String, String>,
     pub asked: Vec<Question>,
     /// Answer nothing at once; the driver has to.
     pub slow: bool,
@@ -229,6 +240,12 @@ impl Script {
         self
     }
 
+    /// What is known of an address: `undeliverable: why`.
+    pub fn address(mut self, address: &str, told: &str) -> Self {
+        self.addresses.insert(address.into(), told.into());
+        self
+    }
+
     /// A policy service that always says the same.
     pub fn policy(mut self, name: &str, action: Result<&str, &str>) -> Self {
         self.policies.insert(name.into(), action.map(str::to_owned).map_err(str::to_owned));
@@ -262,6 +279,10 @@ impl Script {
                 Answer::PeerName(self.names.get(&address.to_string()).cloned().unwrap_or_else(unknown))
             }
             Question::Sleep { .. } => Answer::Done,
+            Question::Verify { address, .. } => Answer::Verify(match self.addresses.get(&**address) {
+                Some(told) => Verification::parse(told).unwrap(),
+                None => Verification::parse("deliverable").unwrap(),
+            }),
             Question::PolicyService { service, .. } => Answer::PolicyService(match self.policies.get(&*service.name) {
                 Some(Ok(action)) => Ok(action.as_str().into()),
                 Some(Err(why)) => Err(why.as_str().into()),

@@ -2,8 +2,9 @@
 
 use crate::dns::Resolver;
 use crate::maillog::Log;
+use crate::verify::Verifier;
 use crate::{lookup, policy_service};
-use policy::{Answer, PeerName, Question, World};
+use policy::{Answer, PeerName, Question, Verification, World};
 use std::sync::Arc;
 use std::time::Duration;
 use tables::TableSet;
@@ -19,6 +20,8 @@ pub struct Answerer {
     pub peername_lookup: bool,
     /// Where to log what isn't part of a decision, and under which name.
     pub log: Option<(Log, Arc<str>)>,
+    /// Who verifies addresses, if anybody does.
+    pub verifier: Option<Arc<Verifier>>,
 }
 
 impl World for Answerer {
@@ -33,6 +36,7 @@ impl World for Answerer {
                 Some(Answer::PeerName(PeerName::unknown(policy::PeerStatus::Permanent)))
             }
             Question::PeerName(address) => self.resolver.cached_peer(*address).map(|p| Answer::PeerName(p.name)),
+            Question::Verify { address, .. } => self.verifier.as_ref()?.known(address).map(Answer::Verify),
             Question::Sleep { .. } | Question::PolicyService { .. } => None,
         }
     }
@@ -55,6 +59,10 @@ impl Answerer {
                 }
                 Answer::PolicyService(asked.action)
             }
+            Question::Verify { address, patience, .. } => Answer::Verify(match &self.verifier {
+                Some(verifier) => verifier.verify(address, *patience).await,
+                None => Verification::unavailable(),
+            }),
             Question::Table { table, key } => {
                 let found = lookup::find(&self.tables, table.0, key).await;
                 Answer::Table(found.map_err(|error| error.text().clone()))

@@ -26,3 +26,4 @@ pub mod rehearsal;
 pub mod replay;
 pub mod sasl;
 mod tls;
+mod verify;

@@ -4,8 +4,8 @@
 //! `cargo xtask prove-attack` runs it with more policies and sessions.
 
 use policy::{
-    Answer, Ask, Client, DnsAnswer, DnsRecord, DnsStatus, Effect, Evaluation, Facts, Ledger, PeerName, PeerStatus,
-    PolicyState, Protocol, Question, RecordType, Tls, World,
+    AddressStatus, Answer, Ask, Client, DnsAnswer, DnsRecord, DnsStatus, Effect, Evaluation, Facts, Ledger, PeerName,
+    PeerStatus, PolicyState, Protocol, Question, RecordType, Tls, Verification, World,
 };
 use postern::daemon::site::{self, Service, Site, Source};
 use postern::explain::{Inquiry, tell};
@@ -356,6 +356,12 @@ impl World for Chaos<'_> {
             }),
             Question::PeerName(_) => Answer::PeerName(PeerName::unknown(PeerStatus::Permanent)),
             Question::Sleep { .. } => Answer::Done,
+            Question::Verify { .. } => Answer::Verify(match dice.below(4) {
+                0 => Verification::new(AddressStatus::Undeliverable, "unknown user"),
+                1 => Verification::in_progress(),
+                2 => Verification::unavailable(),
+                _ => Verification::new(AddressStatus::Deliverable, ""),
+            }),
         })
     }
 }

@@ -52,15 +52,15 @@ use Treatment::{Avoid, AvoidIn, Leave, Replace};
 pub const KNOWN: &[Known] = &[
     Known {
         treatment: Avoid("reject_unverified_sender"),
-        documented: "docs/differences.md: TLS, Milters, address verification, …",
-        reason: "postern does not start with it yet",
+        documented: "docs/verify.md",
+        reason: "probes come to different results at different times",
     },
     Known { treatment: Avoid("reject_spf_fail"), documented: "docs/authentication.md", reason: "it is postern's own" },
     Known { treatment: Avoid("check_spf_access"), documented: "docs/authentication.md", reason: "it is postern's own" },
     Known {
         treatment: Avoid("reject_unverified_recipient"),
-        documented: "docs/differences.md: TLS, Milters, address verification, …",
-        reason: "postern does not start with it yet",
+        documented: "docs/verify.md",
+        reason: "probes come to different results at different times",
     },
     Known {
         treatment: AvoidIn(&["client", "helo"], "reject_unlisted_sender"),

@@ -146,8 +146,10 @@ const RULES: &[(&str, Honour)] = &[
     ("sun_mailtool_compatibility", Harmless),
     ("trigger_timeout", Harmless),
     ("virtual_mailbox_lock", Harmless),
-    ("address_verify_*", NotYet("address verification")),
-    ("unverified_*", NotYet("address verification")),
+    ("address_verify_*", Acts),
+    ("smtp_address_verify_target", Acts),
+    ("lmtp_address_verify_target", Acts),
+    ("unverified_*", Acts),
     // What is not there yet.
     ("*_delivery_slot_*", Harmless),
     ("*_minimum_delivery_slots", Harmless),

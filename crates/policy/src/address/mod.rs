@@ -2,11 +2,13 @@
 //! ADDRESS_REWRITING_README). Independent of restriction lists; delivery and message intake use it too.
 
 mod map;
+mod probe;
 mod resolve;
 mod rewrite;
 pub(crate) mod syntax;
 
 pub use map::{AddressMaps, Lookup};
+pub use probe::ProbeSender;
 pub use resolve::{AddressClass, Resolved, ResolvedFlags};
 
 use crate::match_list::{ListKind, MatchList, parent_style};
@@ -33,7 +35,7 @@ pub struct Routing {
     pub(crate) own_addresses: Vec<IpAddr>,
     pub(crate) delimiters: String,
     pub(crate) owner_request_special: bool,
-    pub(crate) probe_sender: String,
+    pub(crate) probe_sender: ProbeSender,
     pub(crate) empty_recipient: String,
     pub(crate) double_bounce_sender: String,
     pub(crate) mydestination: MatchList,
@@ -83,7 +85,11 @@ impl Routing {
             delimiters: get("recipient_delimiter"),
             owner_request_special: settings.bool("owner_request_special"),
             double_bounce_sender: get("double_bounce_sender"),
-            probe_sender: probe_sender(&get("address_verify_sender"), &get("myorigin")),
+            probe_sender: ProbeSender::new(
+                &get("address_verify_sender"),
+                &get("myorigin"),
+                config::value::parse_time(&get("address_verify_sender_ttl"), 's').map_or(0, |ttl| ttl.as_secs()),
+            ),
             empty_recipient: empty_recipient(get("empty_address_recipient")),
             mydestination: list("mydestination", ListKind::Strings, tables),
             virtual_alias_domains: list("virtual_alias_domains", ListKind::Strings, tables),
@@ -106,18 +112,14 @@ impl Routing {
         (routing, problems)
     }
 
+    /// Whom address probes are from.
+    pub fn probe_sender(&self) -> &ProbeSender {
+        &self.probe_sender
+    }
+
     /// Is this one of our own addresses (`inet_interfaces`, `proxy_interfaces`)?
     pub fn is_own_address(&self, address: IpAddr) -> bool {
         self.own_addresses.contains(&address)
-    }
-}
-
-/// `address_verify_sender` with a domain.
-fn probe_sender(address: &str, myorigin: &str) -> String {
-    match address {
-        "" | "<>" => String::new(),
-        _ if address.contains('@') => address.to_owned(),
-        _ => format!("{address}@{myorigin}"),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::facts::Facts;
 use crate::plan::Plan;
 use crate::question::{Ask, Suspend};
 use crate::refusal::Refusal;
-use crate::restriction::{Arg, Kind, List, Origin, Prefix, check_unlisted};
+use crate::restriction::{Arg, Kind, List, Origin, Prefix, asks_anew, check_unlisted};
 use crate::state::PolicyState;
 use crate::step::{Guard, Step};
 use crate::subject::Subject;
@@ -390,9 +390,9 @@ impl Evaluation {
             context.log_permit(permit)?;
         }
         let ignored = ignored_warning(&step, item, &list, &self.frames, prefixes);
-        if let Kind::Check(_, arg) = &item.kind {
+        if let Kind::Check(entry, arg) = &item.kind {
             self.sleeps += u32::from(matches!(arg, Arg::Seconds(_)));
-            state.policy_requests += u32::from(matches!(arg, Arg::PolicyService(_)));
+            state.policy_requests += u32::from(asks_anew(entry));
         }
         self.decision.log.append(&mut log);
         state.held |= effects.contains(&Effect::Hold);

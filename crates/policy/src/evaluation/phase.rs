@@ -48,7 +48,7 @@ pub(super) fn phases(plan: &Plan, facts: &Facts, moment: Moment) -> Vec<Phase> {
         Moment::Rcpt | Moment::Vrfy => {
             due.push(Phase::RecipientSyntax);
             let syntax_only = moment == Moment::Rcpt && facts.syntax_only;
-            if !syntax_only && !is_always_taken(plan, facts) {
+            if !syntax_only && !is_always_taken(plan, facts, moment) {
                 push_recipient(plan, facts, &mut due);
             }
         }
@@ -66,10 +66,11 @@ pub(super) fn phases(plan: &Plan, facts: &Facts, moment: Moment) -> Vec<Phase> {
 }
 
 /// Mail to the postmaster, and what comes back to our own address probes, passes all lists.
-fn is_always_taken(plan: &Plan, facts: &Facts) -> bool {
-    let probe = plan.routing.probe_sender.as_str();
+fn is_always_taken(plan: &Plan, facts: &Facts, moment: Moment) -> bool {
+    let probe = &plan.routing.probe_sender;
     facts.recipient.as_deref().is_some_and(|recipient| {
-        recipient.eq_ignore_ascii_case("postmaster") || (!probe.is_empty() && recipient.eq_ignore_ascii_case(probe))
+        recipient.eq_ignore_ascii_case("postmaster")
+            || (moment == Moment::Rcpt && probe.recognise(recipient, facts.now).is_some())
     })
 }
 

@@ -55,10 +55,6 @@ impl Compiler<'_> {
                 return Diagnostic::warning("bad-argument", format!("{list}: {}", problem.warning()));
             }
             Problem::BadFilter { .. } => "bad-dnsbl-filter",
-            Problem::NotYet(_) => {
-                let found = Diagnostic::error("not-supported", format!("{list}: {}", problem.warning()));
-                return found.help("remove it, or keep this service with Postfix until postern verifies addresses");
-            }
             Problem::NotDomain { .. } => {
                 let found = Diagnostic::error("bad-argument", format!("{list}: {}", problem.warning()));
                 return found.help("write the domain of the list alone, as in bl.example, or bl.example=127.0.0.2");

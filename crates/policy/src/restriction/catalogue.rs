@@ -1,7 +1,7 @@
 //! Everything that may be written into a restriction list or an access(5) table, and how far postern goes with it: for
 //! documentation.
 
-use super::parse::{NOT_YET, REMOVED};
+use super::parse::REMOVED;
 use super::{Input, restrictions};
 
 /// How far postern goes.
@@ -53,11 +53,6 @@ pub fn catalogue() -> Vec<Listed> {
             _ => Support::Honoured,
         },
     }));
-    let refused = "postern does not start with it; as a table's result: a warning and 451 4.3.5";
-    all.extend(
-        NOT_YET
-            .map(|name| listed(name, "Ask the address' own mail server whether it exists", Support::NotYet(refused))),
-    );
     all.extend(
         REMOVED
             .map(|(name, instead)| listed(name, instead, Support::Never("removed in Postfix 3.9; write this instead"))),

@@ -19,6 +19,7 @@ mod server_access;
 mod spf;
 mod tls;
 mod unlisted;
+mod verify;
 
 pub use catalogue::{Listed, Support, access_actions, catalogue};
 pub(crate) use destination::is_authorized;
@@ -27,6 +28,7 @@ pub use dnsbl_guardian::DnsList;
 pub(crate) use parse::{Arg, Item, Kind, List, Origin, Prefix, Problem, Words, parse};
 pub(crate) use spf::{PermErrorAction, SpfActions};
 pub(crate) use unlisted::check_unlisted;
+pub(crate) use verify::VerifySettings;
 
 use crate::context::Context;
 use crate::question::Suspend;
@@ -97,6 +99,11 @@ impl std::fmt::Debug for Restriction {
     }
 }
 
+/// Does the same question get another answer the next time?
+pub(crate) fn asks_anew(entry: &Restriction) -> bool {
+    entry.argument == Argument::PolicyService || entry.name.starts_with("reject_unverified_")
+}
+
 /// A short way to write an entry.
 const fn entry(
     name: &'static str,
@@ -128,6 +135,7 @@ static FAMILIES: &[&[Restriction]] = &[
     destination::ENTRIES,
     mx_backup::ENTRIES,
     unlisted::ENTRIES,
+    verify::ENTRIES,
     login::ENTRIES,
     access::ENTRIES,
     server_access::ENTRIES,

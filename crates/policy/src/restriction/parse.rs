@@ -55,7 +55,6 @@ pub(crate) enum Problem {
     BadServer(String),
     Braces(String),
     BadMapSpec(String),
-    NotYet(String),
 }
 
 impl Problem {
@@ -81,7 +80,6 @@ impl Problem {
             Self::NeedsServer => "restriction check_policy_service must be followed by transport:server".into(),
             Self::BadServer(why) => format!("restriction check_policy_service: {why}"),
             Self::Braces(why) | Self::BadMapSpec(why) => why.clone(),
-            Self::NotYet(name) => format!("restriction {name} is not supported yet"),
         }
     }
 }
@@ -157,8 +155,6 @@ pub(super) const REMOVED: [(&str, &str); 3] = [
     ("permit_naked_ip_address", "\"permit_mynetworks\" or \"permit_sasl_authenticated\""),
 ];
 
-pub(super) const NOT_YET: [&str; 2] = ["reject_unverified_sender", "reject_unverified_recipient"];
-
 /// Parse a list.
 pub(crate) fn parse(text: &str, words: &mut Words<'_>) -> Vec<Item> {
     let tokens = match config::list::split(text) {
@@ -214,9 +210,6 @@ fn parse_one(name: &str, next: Option<&str>, span: Option<Span>, words: &mut Wor
     }
     if let Some((name, instead)) = REMOVED.into_iter().find(|(old, _)| name.eq_ignore_ascii_case(old)) {
         return alone(Kind::Broken(Problem::Removed { name, instead }));
-    }
-    if NOT_YET.iter().any(|known| name.eq_ignore_ascii_case(known)) {
-        return alone(Kind::Broken(Problem::NotYet(name.to_ascii_lowercase())));
     }
     alone(Kind::Broken(Problem::Unknown(name.into())))
 }

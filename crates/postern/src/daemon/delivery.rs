@@ -8,10 +8,11 @@ use crate::deliver::{self, DeliverHandle, Expanded, Found, LogLine, Pending, Rou
 use crate::dns::{self, Learnt, Resolver};
 use crate::lookup;
 use crate::maillog::Log;
+use crate::verify::Verifier;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use message::recipients::{self, InRecipient};
-use policy::address::AddressClass;
+use policy::address::{AddressClass, Routing};
 use policy::{Ask, DnsAnswer, DnsRecord, DnsStatus, Ledger, RecordType, Suspend, TableId};
 use queue::{QueueId, QueueIdSource, Recipient, Recovery, Spool};
 use smtp::server::Notify;
@@ -26,6 +27,7 @@ pub fn start(
     recovery: Recovery,
     ids: &Arc<QueueIdSource>,
     log: &Log,
+    verifier: &Arc<Verifier>,
 ) -> Result<DeliverHandle> {
     let dns = resolver(&site.load(), learnt);
     let lines: LogLine = {
@@ -38,8 +40,16 @@ pub fn start(
         router: Arc::new(SiteRouter { site: Arc::clone(site), resolver: Arc::clone(&dns) }),
         resolver: Arc::new(Lookups { resolver: dns, site: Arc::clone(site) }),
         log: lines,
+        probed: {
+            let verifier = Arc::clone(verifier);
+            Arc::new(move |address: &str, found| verifier.probed(address, &found))
+        },
     };
     let handle = deliver::start(config(site), surroundings).context("starting delivery")?;
+    verifier.connect({
+        let handle = handle.clone();
+        Box::new(move |address| handle.probe(address))
+    });
     for warning in &recovery.problems {
         log.warning("postfix/qmgr", warning);
     }
@@ -103,41 +113,14 @@ impl Router for SiteRouter {
     fn route<'a>(&'a self, sender: &'a str, recipient: &'a str) -> Pending<'a, Result<Route, Temporary>> {
         Box::pin(async move {
             let site = self.site.load_full();
-            let answerer = Answerer {
-                tables: Arc::clone(&site.tables),
-                resolver: Arc::clone(&self.resolver),
-                peername_lookup: false,
-                log: None,
-            };
-            let mut ledger = Ledger::default();
-            loop {
-                let mut world = answerer.clone();
-                let mut ask = Ask { ledger: &mut ledger, world: &mut world };
-                match site.routing.resolve(sender, recipient, &mut ask) {
-                    Ok(resolved) if resolved.flags.failed => {
-                        let reason = resolved.warnings.join("; ");
-                        return Err(Temporary(if reason.is_empty() {
-                            "address resolver failure".into()
-                        } else {
-                            reason
-                        }));
-                    }
-                    Ok(resolved) => {
-                        return Ok(Route {
-                            transport: resolved.transport,
-                            nexthop: resolved.nexthop,
-                            recipient: resolved.recipient,
-                            is_local: resolved.class == AddressClass::Local,
-                        });
-                    }
-                    Err(Suspend) => {
-                        let pending = ledger.take_pending();
-                        for (question, answer) in answerer.fetch_all(pending).await {
-                            ledger.put(question, answer);
-                        }
-                    }
-                }
-            }
+            self.resolve(&site.routing, &site, sender, recipient).await
+        })
+    }
+
+    fn route_probe<'a>(&'a self, sender: &'a str, recipient: &'a str) -> Pending<'a, Result<Route, Temporary>> {
+        Box::pin(async move {
+            let site = self.site.load_full();
+            self.resolve(&site.probe_routing, &site, sender, recipient).await
         })
     }
 
@@ -147,6 +130,43 @@ impl Router for SiteRouter {
             let found = lookup::find(&site.tables, table.0, key).await.map_err(|error| Temporary(error.to_string()))?;
             Ok(found.map(|value| value.to_string()))
         })
+    }
+}
+
+impl SiteRouter {
+    async fn resolve(&self, routing: &Routing, site: &Site, sender: &str, recipient: &str) -> Result<Route, Temporary> {
+        let answerer = Answerer {
+            tables: Arc::clone(&site.tables),
+            resolver: Arc::clone(&self.resolver),
+            peername_lookup: false,
+            log: None,
+            verifier: None,
+        };
+        let mut ledger = Ledger::default();
+        loop {
+            let mut world = answerer.clone();
+            let mut ask = Ask { ledger: &mut ledger, world: &mut world };
+            match routing.resolve(sender, recipient, &mut ask) {
+                Ok(resolved) if resolved.flags.failed => {
+                    let reason = resolved.warnings.join("; ");
+                    return Err(Temporary(if reason.is_empty() { "address resolver failure".into() } else { reason }));
+                }
+                Ok(resolved) => {
+                    return Ok(Route {
+                        transport: resolved.transport,
+                        nexthop: resolved.nexthop,
+                        recipient: resolved.recipient,
+                        is_local: resolved.class == AddressClass::Local,
+                    });
+                }
+                Err(Suspend) => {
+                    let pending = ledger.take_pending();
+                    for (question, answer) in answerer.fetch_all(pending).await {
+                        ledger.put(question, answer);
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod limits;
 pub mod listen;
 pub mod logins;
 pub mod privileges;
+mod probe_settings;
 mod reading;
 mod sasl;
 pub mod server;

@@ -14,6 +14,7 @@ use crate::memory::{self, Tide};
 use crate::record::{self, Recorder};
 use crate::replay::{Shadow, report_path};
 use crate::sasl::failures::Failures;
+use crate::verify::{self, Verifier};
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
 use config::{Diagnostic, Severity};
@@ -207,6 +208,7 @@ fn writable(site: &Site, target: &Target) -> Vec<PathBuf> {
         paths.extend(path.parent().map(Path::to_owned));
     }
     paths.extend(deliver::maildir_roots(&site.parameters));
+    paths.extend(verify::directory(&verify::Settings::of(&site.parameters)));
     paths
 }
 
@@ -233,6 +235,7 @@ struct Server {
     site: Arc<ArcSwap<Site>>,
     log: Log,
     deliver: DeliverHandle,
+    verifier: Arc<Verifier>,
     spool: Spool,
     ids: Arc<QueueIdSource>,
     learnt: Arc<Learnt>,
@@ -257,7 +260,8 @@ impl Server {
         let now = i64::try_from(clock::unix_micros()).unwrap_or(0);
         let ids = Arc::new(QueueIdSource::new(now));
         let learnt = Arc::new(Learnt::default());
-        let deliver = super::delivery::start(&site, &learnt, &spool, recovery, &ids, &log)?;
+        let verifier = Verifier::new(verify::Settings::of(&site.load().parameters), log.clone());
+        let deliver = super::delivery::start(&site, &learnt, &spool, recovery, &ids, &log, &verifier)?;
         let (stop, stopping) = watch::channel(false);
         let shadow = shadow.and_then(|site2| {
             let _ = site2.table_log.set(log.clone());
@@ -268,9 +272,21 @@ impl Server {
             .context("starting the decision record")?;
         let anvil = Arc::new(Anvil::new(rate_time_unit(&site.load())));
         let failures = logins::start(&site, &log)?;
-        let threads = Vec::new();
-        let mut server =
-            Self { source, site, log, deliver, spool, ids, learnt, anvil, failures, recorder, stop, threads };
+        let mut server = Self {
+            source,
+            site,
+            log,
+            deliver,
+            verifier,
+            spool,
+            ids,
+            learnt,
+            anvil,
+            failures,
+            recorder,
+            stop,
+            threads: Vec::new(),
+        };
         for (number, mine) in listeners.into_iter().enumerate() {
             server.start_worker(number, mine, stopping.clone())?;
         }
@@ -283,6 +299,7 @@ impl Server {
         let (ids, deliver, learnt) = (Arc::clone(&self.ids), self.deliver.clone(), Arc::clone(&self.learnt));
         let recorder = self.recorder.as_ref().map(|(recorder, _)| recorder.clone());
         let (anvil, failures) = (Arc::clone(&self.anvil), Arc::clone(&self.failures));
+        let verifier = Arc::clone(&self.verifier);
         let runtime = event_loop()?;
         let thread = std::thread::Builder::new().name(format!("smtpd-{number}")).spawn(move || {
             runtime.block_on(async move {
@@ -294,6 +311,7 @@ impl Server {
                     spool,
                     ids,
                     deliver,
+                    verifier,
                     nothing_ahead: RecentlyKnown::default(),
                     anvil,
                     failures,
@@ -309,6 +327,7 @@ impl Server {
                 tokio::spawn(watch_memory(Arc::downgrade(&worker)));
                 if number == 0 {
                     tokio::spawn(tell_statistics(Arc::downgrade(&worker)));
+                    tokio::spawn(verify::tend(Arc::downgrade(&worker.verifier)));
                 }
                 for accepting in loops {
                     // An accept loop that panicked has stopped accepting, too.
@@ -394,6 +413,7 @@ impl Server {
         self.anvil.set_unit(rate_time_unit(&new));
         self.site.store(Arc::new(new));
         super::delivery::reload(&self.deliver, &self.site);
+        self.verifier.reload(verify::Settings::of(&self.site.load().parameters));
         self.log.line(TAG, "reload complete");
     }
 }

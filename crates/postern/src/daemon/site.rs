@@ -3,6 +3,7 @@
 use super::host;
 use super::limits::ClientLimits;
 use super::listen::Interfaces;
+use super::probe_settings::ProbeSettings;
 pub use super::reading::{Reading, Source, load, parameters, read};
 use super::sasl::SaslSettings;
 use super::session_config::session_config;
@@ -164,6 +165,8 @@ pub struct Site {
     pub table_log: Arc<OnceLock<Log>>,
     /// Address resolution for delivery.
     pub routing: Arc<Routing>,
+    /// The same for address probes (`address_verify_relayhost` and the like).
+    pub probe_routing: Arc<Routing>,
     /// What cleanup does with our own messages.
     pub cleanup: Arc<CleanupConfig>,
     /// How mail leaves.
@@ -228,6 +231,8 @@ pub(super) fn compile(parameters: Parameters, master: &MasterCf, problems: &mut 
     let (routing, found) = Routing::compile(&ServiceSettings(&parameters), &mut registry);
     problems.extend(found);
     let routing = Arc::new(routing);
+    let (probe_routing, _) = Routing::compile(&ProbeSettings(ServiceSettings(&parameters)), &mut registry);
+    let probe_routing = Arc::new(probe_routing);
     let mut services = Vec::new();
     for entry in master.effective().filter(|s| s.kind == ServiceType::Inet && s.command == "smtpd") {
         let own = parameters.with_overrides(&entry.parameter_overrides());
@@ -254,7 +259,17 @@ pub(super) fn compile(parameters: Parameters, master: &MasterCf, problems: &mut 
             problems.push(Diagnostic::error("bad-endpoint", format!("{error:#}")).at(Some(place)).help(help));
         }
     }
-    Some(Site { parameters, services, tables: Arc::new(tables), table_log, routing, cleanup, deliver, interfaces })
+    Some(Site {
+        parameters,
+        services,
+        tables: Arc::new(tables),
+        table_log,
+        routing,
+        probe_routing,
+        cleanup,
+        deliver,
+        interfaces,
+    })
 }
 
 fn compile_service(name: &str, p: Parameters, registry: &mut TableRegistry, problems: &mut Vec<Diagnostic>) -> Service {

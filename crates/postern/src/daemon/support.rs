@@ -101,6 +101,7 @@ pub fn check_parameters(p: &Parameters) -> Vec<Diagnostic> {
             );
         }
     }
+    found.extend(crate::verify::check(p));
     let system = ResolverConfig::parse("");
     if let Err(word) = ResolverConfig::from_list(&p.get("postern_dns_servers"), system) {
         found.push(

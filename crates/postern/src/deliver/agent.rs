@@ -26,6 +26,8 @@ pub(super) struct Request {
     pub recipients: Vec<(usize, String)>,
     /// When the queue manager took the message up.
     pub active: i64,
+    /// Nothing is to be delivered: would it be?
+    pub is_probe: bool,
 }
 
 /// What came of a request.

@@ -2,9 +2,11 @@
 
 use crate::daemon::mandatory_tls as mandatory;
 use config::{Diagnostic, MasterCf, Parameters, Service, ServiceType};
+use policy::address::ProbeSender;
 use policy::{TableId, TableRegistry};
 use queue::bounce::{Copies, ReportSettings, utc_date};
 use queue::schedule::{SECOND, ScheduleSettings};
+use smtp::client::ProbeTarget;
 use smtp::server::{ErrorClass, ErrorClasses};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -28,6 +30,12 @@ pub struct DeliverConfig {
     pub(super) long_queue_ids: bool,
     /// `confirm_delay_cleared`.
     pub(super) confirm_delay_cleared: bool,
+    /// Whom probes are from: `address_verify_sender` with its time stamp.
+    pub(super) probe_sender: ProbeSender,
+    /// `address_verify_pending_request_limit`.
+    pub(super) probe_limit: usize,
+    /// `address_verify_negative_cache`; without it log lines say so.
+    pub(super) keeps_failures: bool,
     /// `error_notice_recipient`, for transcripts.
     pub(super) error_notice_recipient: String,
     /// `postfix/cleanup`.
@@ -90,6 +98,8 @@ pub(super) struct SmtpSettings {
     pub bind_address6: Option<IpAddr>,
     pub defer_if_no_mx_address: bool,
     pub host_lookup_dns: bool,
+    /// `smtp_address_verify_target`.
+    pub probe_target: ProbeTarget,
     pub client: Arc<smtp::client::ClientSettings>,
 }
 
@@ -187,6 +197,13 @@ impl DeliverConfig {
             own_addresses,
             long_queue_ids: p.bool("enable_long_queue_ids"),
             confirm_delay_cleared: p.bool("confirm_delay_cleared"),
+            probe_sender: ProbeSender::new(
+                &p.get("address_verify_sender"),
+                &p.get("myorigin"),
+                p.time("address_verify_sender_ttl").as_secs(),
+            ),
+            probe_limit: count(p, "address_verify_pending_request_limit").max(1),
+            keeps_failures: p.bool("address_verify_negative_cache"),
             error_notice_recipient: p.get("error_notice_recipient"),
             cleanup_tag: format!("{syslog_name}/cleanup"),
             error_tag: format!("{syslog_name}/error"),
@@ -344,7 +361,20 @@ impl SmtpSettings {
             bind_address6: p.get(&name("bind_address6")).trim_matches(['[', ']']).parse().ok(),
             defer_if_no_mx_address: p.bool(&name("defer_if_no_mx_address_found")),
             host_lookup_dns: words(&p.get(&name("host_lookup"))).any(|w| w == "dns"),
+            probe_target: probe_target(p, &name("address_verify_target"), problems),
             client: Arc::new(client),
+        }
+    }
+}
+
+fn probe_target(p: &Parameters, name: &str, problems: &mut Vec<Diagnostic>) -> ProbeTarget {
+    match p.get(name).trim() {
+        "data" => ProbeTarget::Data,
+        "rcpt" => ProbeTarget::Rcpt,
+        other => {
+            let text = format!("{name} = {other}: unknown target");
+            problems.push(Diagnostic::error("bad-value", text).at(p.origin(name)).help("write rcpt or data"));
+            ProbeTarget::Rcpt
         }
     }
 }
@@ -365,6 +395,7 @@ impl SmtpSettings {
             bind_address6: None,
             defer_if_no_mx_address: false,
             host_lookup_dns: true,
+            probe_target: ProbeTarget::Rcpt,
             client: Arc::new(smtp::client::ClientSettings::new("mail.example.com", lmtp)),
         }
     }

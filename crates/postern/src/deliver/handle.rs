@@ -3,6 +3,7 @@
 use super::{DeliverConfig, Surroundings};
 use queue::Message;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -10,6 +11,8 @@ use tokio::sync::mpsc;
 pub(super) enum Order {
     /// A message is in the spool: deliver it.
     Deliver(Message),
+    /// Would mail for this address be taken? The answer comes to [`Surroundings::probed`].
+    Probe(Arc<str>),
     /// Try all deferred mail now.
     Flush,
     /// Another configuration.
@@ -37,6 +40,12 @@ impl DeliverHandle {
     pub fn enqueue(&self, message: Message) {
         // A thread that is gone has its mail in the spool.
         let _ = self.orders.send(Order::Deliver(message));
+    }
+
+    /// Finds out whether mail for an address (internal form) would be taken, without sending any.
+    pub fn probe(&self, address: Arc<str>) {
+        // Who asked looks again, and then gives up.
+        let _ = self.orders.send(Order::Probe(address));
     }
 
     /// Tries all deferred mail now (`postqueue -f`).

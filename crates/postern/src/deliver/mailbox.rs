@@ -29,6 +29,14 @@ impl Mailbox {
     fn new(path: PathBuf, maildir: bool) -> Self {
         if maildir { Mailbox::Maildir(path) } else { Mailbox::File(path) }
     }
+
+    /// What delivery would come to.
+    fn promise(&self) -> &'static str {
+        match self {
+            Mailbox::Maildir(_) => "delivers to maildir",
+            Mailbox::File(_) => "delivers to mailbox",
+        }
+    }
 }
 
 /// Delivers to users of this machine.
@@ -189,6 +197,9 @@ impl Delivery {
 
 async fn deliver(delivery: Delivery, mailbox: Mailbox, surroundings: &Surroundings, tag: &str) -> Outcome {
     let relay = delivery.relay;
+    if delivery.request.is_probe {
+        return Outcome::delivered(mailbox.promise(), relay);
+    }
     let content = match &delivery.request.message.content {
         Content::Memory(bytes) => Ok(ContentSource::Memory(bytes.clone())),
         _ => surroundings.spool.content(delivery.request.id),

@@ -65,6 +65,7 @@ fn delivery(content: &[u8]) -> Delivery {
         agent: super::super::config::Agent::Discard,
     };
     let request = Request {
+        is_probe: false,
         id: message.envelope.queue_id,
         message,
         transport: Arc::new(transport),

@@ -17,7 +17,7 @@ mod smtp_agent;
 pub use config::{DeliverConfig, maildir_roots};
 pub use handle::{DeliverHandle, start};
 
-use policy::TableId;
+use policy::{TableId, Verification};
 use queue::{QueueId, QueueIdSource, Recipient, Spool};
 use std::future::Future;
 use std::net::IpAddr;
@@ -64,6 +64,11 @@ pub trait Router: Send + Sync {
     /// Whom a message of ours to this recipient (internal form) reaches.
     fn expand<'a>(&'a self, id: QueueId, recipient: &'a str) -> Pending<'a, Result<Expanded, Temporary>>;
 
+    /// Where a probe of an address goes (`address_verify_*_transport` and so on); usually where mail does.
+    fn route_probe<'a>(&'a self, sender: &'a str, recipient: &'a str) -> Pending<'a, Result<Route, Temporary>> {
+        self.route(sender, recipient)
+    }
+
     /// Where mail from `sender` to `recipient` (both internal form) goes.
     fn route<'a>(&'a self, sender: &'a str, recipient: &'a str) -> Pending<'a, Result<Route, Temporary>>;
 
@@ -92,6 +97,9 @@ pub trait Resolver: Send + Sync {
     fn addresses<'a>(&'a self, host: &'a str) -> Pending<'a, Found<IpAddr>>;
 }
 
+/// Takes what a probe came to: the address that was asked about, and what is known of it now.
+pub type ProbeResult = Arc<dyn Fn(&str, Verification) + Send + Sync>;
+
 /// What delivery works with.
 #[derive(Clone)]
 pub struct Surroundings {
@@ -105,4 +113,6 @@ pub struct Surroundings {
     pub resolver: Arc<dyn Resolver>,
     /// The log.
     pub log: LogLine,
+    /// Who wants to know what probes come to.
+    pub probed: ProbeResult,
 }

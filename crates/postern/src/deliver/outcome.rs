@@ -90,9 +90,19 @@ impl Outcome {
         }
     }
 
+    /// The word for it in log lines.
+    pub fn word(&self) -> &'static str {
+        match self.status {
+            Status::Sent => "sent",
+            Status::Deferred => "deferred",
+            Status::Bounced => "bounced",
+            Status::SoftBounced => "SOFTBOUNCE",
+        }
+    }
+
     /// `to=<R>, orig_to=<O>, relay=H[A]:P, conn_use=N, delay=D, delays=a/b/c/d, dsn=X.Y.Z, status=S (TEXT)`, with the
-    /// queue id before it.
-    pub fn log_line(&self, id: QueueId, recipient: &Recipient, times: &Times) -> String {
+    /// queue id before it, and this word for the status.
+    pub fn log_line(&self, status: &str, id: QueueId, recipient: &Recipient, times: &Times) -> String {
         let mut line = String::with_capacity(160 + self.reason.len());
         let _ = write!(line, "{id}: to=<{}>", quote_local(&recipient.address));
         if let Some(orig_to) = recipient.orig_to.as_deref().filter(|o| !o.eq_ignore_ascii_case(&recipient.address)) {
@@ -102,12 +112,6 @@ impl Outcome {
         if times.uses > 1 {
             let _ = write!(line, ", conn_use={}", times.uses);
         }
-        let status = match self.status {
-            Status::Sent => "sent",
-            Status::Deferred => "deferred",
-            Status::Bounced => "bounced",
-            Status::SoftBounced => "SOFTBOUNCE",
-        };
         let [a, b, c, d] = times.parts();
         let _ = write!(
             line,
@@ -212,20 +216,25 @@ mod tests {
         };
         let times = Times { arrival: 0, active: 10_000, agent: 20_000, connected: 20_500, done: 40_000, uses: 2 };
         assert_eq!(
-            outcome.log_line(id, &recipient, &times),
+            outcome.log_line(outcome.word(), id, &recipient, &times),
             "8323399E0DF: to=<\"a b\"@bad.example>, orig_to=<alias@bad.example>, relay=127.0.0.1[127.0.0.1]:2526, \
              conn_use=2, delay=0.04, delays=0.01/0.01/0/0.02, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as ABCDEF)"
         );
         let outcome = Outcome::bounced("5.1.1", "unknown user: \"nosuch\"", "local");
         recipient.orig_to = Some("A B@bad.example".into());
         assert_eq!(
-            outcome.log_line(id, &recipient, &Times { done: 1_000_000, ..Times::default() }),
+            outcome.log_line(outcome.word(), id, &recipient, &Times { done: 1_000_000, ..Times::default() }),
             "8323399E0DF: to=<\"a b\"@bad.example>, relay=local, delay=1, delays=0/0/1/0, dsn=5.1.1, \
              status=bounced (unknown user: \"nosuch\")"
         );
         assert_eq!(outcome.clone().softened(false), outcome);
         assert_eq!(
-            outcome.softened(true).log_line(id, &recipient, &Times { done: 1_000_000, ..Times::default() }),
+            outcome.softened(true).log_line(
+                "SOFTBOUNCE",
+                id,
+                &recipient,
+                &Times { done: 1_000_000, ..Times::default() }
+            ),
             "8323399E0DF: to=<\"a b\"@bad.example>, relay=local, delay=1, delays=0/0/1/0, dsn=5.1.1, \
              status=SOFTBOUNCE (unknown user: \"nosuch\")"
         );

@@ -342,7 +342,10 @@ impl SmtpDelivery<'_> {
         let recipient = |at: &usize| {
             let (index, address) = &self.request.recipients[*at];
             let recipient = &envelope.recipients[*index];
-            let original = || format!("rfc822;{}", recipient.orig_to.as_deref().unwrap_or(&recipient.address));
+            let original = || {
+                let address = recipient.orig_to.as_deref().unwrap_or(&recipient.address);
+                format!("{};{address}", if address.is_ascii() { "rfc822" } else { "utf-8" })
+            };
             TransactionRecipient {
                 address: address.clone(),
                 notify: notify_text(recipient.notify),
@@ -350,6 +353,7 @@ impl SmtpDelivery<'_> {
             }
         };
         Transaction {
+            probe: self.request.is_probe.then_some(self.settings.probe_target),
             sender: envelope.sender.clone(),
             recipients: open.iter().map(recipient).collect(),
             size: envelope.size,

@@ -100,6 +100,7 @@ impl Conversation {
             resolver: Arc::clone(&worker.resolver),
             peername_lookup: service.peername_lookup,
             log: Some((worker.log.clone(), Arc::clone(&service.tag))),
+            verifier: Some(Arc::clone(&worker.verifier)),
         };
         let ledger = if worker.recorder.is_some() { Ledger::with_journal() } else { Ledger::default() };
         let address = peer.ip().to_canonical();

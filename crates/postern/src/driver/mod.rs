@@ -30,6 +30,7 @@ use crate::dns::Resolver;
 use crate::maillog::Log;
 use crate::record::Recorder;
 use crate::sasl::failures::Failures;
+use crate::verify::Verifier;
 use arc_swap::ArcSwap;
 use queue::{QueueIdSource, Spool};
 use std::sync::Arc;
@@ -49,6 +50,8 @@ pub struct Worker {
     pub ids: Arc<QueueIdSource>,
     /// Who takes kept mail further.
     pub deliver: DeliverHandle,
+    /// What is known of addresses that somebody was asked about.
+    pub verifier: Arc<Verifier>,
     /// For whom nothing was left to ask ahead a moment ago.
     pub nothing_ahead: RecentlyKnown,
     /// Who counts what clients do, in all loops together.

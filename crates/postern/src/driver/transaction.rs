@@ -191,12 +191,15 @@ impl Conversation {
         if self.transaction.lost {
             return None;
         }
+        // What answers our address probes has an address without time stamp.
+        let (probes, now) = (self.service.plan.routing().probe_sender(), crate::clock::unix_seconds());
+        let plain = |address: &str| probes.recognise(address, now).unwrap_or(address).to_owned();
         let recipients: Vec<InRecipient> = self
             .session
             .recipients()
             .iter()
             .map(|r| InRecipient {
-                address: r.address.clone(),
+                address: plain(&r.address),
                 notify: r.notify,
                 orcpt: r.orcpt.clone().unwrap_or_default(),
             })
@@ -209,7 +212,7 @@ impl Conversation {
             .collect();
         let (id, _) = self.transaction.id.unwrap_or_else(|| (QueueId::new(false, 0, 0), 0));
         let config = Arc::clone(&self.service.cleanup);
-        let sender = self.session.sender().unwrap_or_default().to_owned();
+        let sender = plain(self.session.sender().unwrap_or_default());
         let taken = Taken { id, sender, recipients, bcc, mappings: self.service.address_mappings };
         let rules = Arc::clone(&config);
         let expand =

@@ -341,6 +341,7 @@ pub fn asked(site: &Site, question: &Question) -> String {
         Question::PeerName(address) => format!("name of {address}"),
         Question::Sleep { seconds, .. } => format!("wait {seconds} s"),
         Question::PolicyService { service, .. } => format!("policy service {}", service.name),
+        Question::Verify { address, .. } => format!("verify <{address}>"),
     }
 }
 
@@ -358,6 +359,7 @@ pub fn answered(answer: &Answer) -> (String, bool) {
         Answer::Done => ("done".to_owned(), true),
         Answer::PolicyService(Ok(action)) => (format!("action={action}"), true),
         Answer::PolicyService(Err(reason)) => (format!("failed: {reason}"), true),
+        Answer::Verify(found) => (found.told(), true),
     }
 }
 

@@ -5,16 +5,22 @@ use crate::daemon::server;
 use crate::daemon::site::{Service, Site};
 use crate::dns::Learnt;
 use crate::rehearsal::Zone;
-use policy::{Answer, DnsAnswer, DnsRecord, DnsStatus, PeerName, PeerStatus, Question, RecordType, TableId, World};
+use crate::verify;
+use policy::{
+    AddressStatus, Answer, DnsAnswer, DnsRecord, DnsStatus, PeerName, PeerStatus, Question, RecordType, TableId,
+    Verification, World,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tables::TableSet;
 use tokio::runtime::Runtime;
 
-/// The world as it is: DNS and policy services are asked.
+/// The world as it is: DNS and policy services are asked. Of addresses it is known what the server's file says: nobody
+/// is visited for an explanation.
 pub struct Live {
     runtime: Runtime,
     answerer: Answerer,
+    addresses: verify::Settings,
 }
 
 impl Live {
@@ -29,8 +35,9 @@ impl Live {
             server::resolver(site, &Arc::new(Learnt::default()))
         };
         let tables = Arc::clone(&site.tables);
-        let answerer = Answerer { tables, resolver, peername_lookup: service.peername_lookup, log: None };
-        Ok(Self { runtime, answerer })
+        let answerer =
+            Answerer { tables, resolver, peername_lookup: service.peername_lookup, log: None, verifier: None };
+        Ok(Self { runtime, answerer, addresses: verify::Settings::of(&site.parameters) })
     }
 }
 
@@ -38,6 +45,10 @@ impl World for Live {
     fn answer(&mut self, question: &Question) -> Option<Answer> {
         if matches!(question, Question::Sleep { .. }) {
             return Some(Answer::Done);
+        }
+        if let Question::Verify { address, .. } = question {
+            let known = verify::on_file(&self.addresses, address);
+            return Some(Answer::Verify(known.unwrap_or_else(Verification::in_progress)));
         }
         if let Some(answer) = self.answerer.answer(question) {
             return Some(answer);
@@ -77,7 +88,10 @@ impl<'a> Fixed<'a> {
             (Question::Dns { rtype, name }, Some(zone)) => Some(Answer::Dns(Arc::new(zone.query(*rtype, name)))),
             (Question::PeerName(address), Some(zone)) => Some(Answer::PeerName(zone.peer(*address))),
             (Question::Sleep { .. }, _) => Some(Answer::Done),
-            (Question::Dns { .. } | Question::PeerName(_) | Question::PolicyService { .. }, _) => None,
+            (
+                Question::Dns { .. } | Question::PeerName(_) | Question::PolicyService { .. } | Question::Verify { .. },
+                _,
+            ) => None,
         }
     }
 }
@@ -105,6 +119,7 @@ fn quiet(question: &Question) -> Answer {
         Question::PeerName(_) => Answer::PeerName(PeerName::unknown(PeerStatus::Permanent)),
         Question::Sleep { .. } => Answer::Done,
         Question::PolicyService { .. } => Answer::PolicyService(Ok("dunno".into())),
+        Question::Verify { .. } => Answer::Verify(Verification::new(AddressStatus::Deliverable, "")),
     }
 }
 
@@ -144,6 +159,15 @@ pub fn alternatives(question: &Question) -> Vec<(String, Answer)> {
             .into_iter()
             .chain([("it doesn't answer".to_owned(), Answer::PolicyService(Err("no answer".into())))])
             .collect(),
+        Question::Verify { .. } => {
+            let refused = "host mail.example[192.0.2.1] said: 550 5.1.1 no such user (in reply to RCPT TO command)";
+            [
+                ("the address is refused", Verification::new(AddressStatus::Undeliverable, refused)),
+                ("nobody knows yet", Verification::in_progress()),
+            ]
+            .map(|(words, found)| (words.to_owned(), Answer::Verify(found)))
+            .into()
+        }
         Question::Sleep { .. } => Vec::new(),
     }
 }

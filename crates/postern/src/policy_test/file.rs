@@ -25,6 +25,9 @@ pub struct CaseFile {
     /// What policy services answer: endpoint, action.
     #[serde(default)]
     pub policy: BTreeMap<String, Says>,
+    /// What is known of addresses that are verified: `deliverable`, `undeliverable: why`, `deferred: why`, `in progress`.
+    #[serde(default)]
+    pub verify: BTreeMap<String, Given>,
     /// The cases.
     #[serde(default, rename = "case")]
     pub cases: Vec<Spanned<Case>>,
@@ -179,6 +182,9 @@ pub struct Case {
     /// More answers of policy services.
     #[serde(default)]
     pub policy: BTreeMap<String, Says>,
+    /// What is known of more addresses.
+    #[serde(default)]
+    pub verify: BTreeMap<String, Given>,
     /// The verdict.
     pub expect: Expected,
     /// The whole reply that decided.

@@ -258,6 +258,7 @@ fn draft(site: &Site, record: &Record<Bound>, told: &[&Record<Bound>]) -> Draft 
             Ask::Table(spec, key, Err(_)) => draft.entry(spec, key, None),
             Ask::Table(spec, _, Ok(None)) => draft.table(spec),
             Ask::Dns(rtype, name, answer) => dns(&mut draft, record.address, *rtype, name, answer),
+            Ask::Verify(address, told) => draft.verified(address, told),
             Ask::Policy(..) => {}
         }
     }

@@ -50,7 +50,7 @@ impl<'a> Suite<'a> {
     pub fn new(site: &'a Site, file: &'a CaseFile, name: &'a str, text: &'a str) -> Result<Self, String> {
         let (lines, mut zone) = (Lines::of(text), Zone::default());
         add_records(&mut zone, &file.dns).map_err(|(at, problem)| format!("{name}:{}: {problem}", lines.line(at)))?;
-        let shared = Overrides::default().with(site, &file.tables, &file.policy);
+        let shared = Overrides::default().with(site, &file.tables, &file.policy, &file.verify);
         let shared = shared.map_err(|problem| format!("{name}: {problem}"))?;
         Ok(Self { site, file, name, lines, zone, shared })
     }
@@ -88,9 +88,9 @@ impl<'a> Suite<'a> {
             own_zone = zone;
             &own_zone
         };
-        let overrides = match case.tables.is_empty() && case.policy.is_empty() {
+        let overrides = match case.tables.is_empty() && case.policy.is_empty() && case.verify.is_empty() {
             true => self.shared.clone(),
-            false => self.shared.clone().with(self.site, &case.tables, &case.policy).map_err(broken)?,
+            false => self.shared.clone().with(self.site, &case.tables, &case.policy, &case.verify).map_err(broken)?,
         };
         let service = match &facts.service {
             Some(name) => self.site.service(name).ok_or_else(|| broken(format!("no service \"{name}\" in master.cf"))),
@@ -261,6 +261,10 @@ fn told(question: &Question) -> String {
         Question::PolicyService { service, .. } => format!(
             "the policy service {0} is asked: say what it answers, as in policy = {{ \"{0}\" = \"DUNNO\" }}",
             crate::record::service_name(service)
+        ),
+        Question::Verify { address, .. } => format!(
+            "<{address}> is verified: say what comes of it, as in verify = {{ \"{address}\" = \"undeliverable: unknown \
+             user\" }}, or \"deliverable\""
         ),
         Question::Table { key, .. } => {
             format!("a table that isn't in memory is asked for \"{key}\": give its entries under tables")

@@ -4,7 +4,7 @@ use super::file::{Entries, Given, Says};
 use crate::daemon::site::Site;
 use crate::record::service_name;
 use crate::rehearsal::Zone;
-use policy::{Answer, PolicyService, Question, TableId, World};
+use policy::{Answer, PolicyService, Question, TableId, Verification, World};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tables::TableSet;
@@ -17,6 +17,7 @@ type Value = Option<Arc<str>>;
 pub struct Overrides {
     tables: HashMap<u32, BTreeMap<String, Value>>,
     policy: BTreeMap<String, Vec<Value>>,
+    verify: BTreeMap<String, Verification>,
 }
 
 impl Overrides {
@@ -29,6 +30,7 @@ impl Overrides {
         site: &Site,
         tables: &BTreeMap<String, Entries>,
         policy: &BTreeMap<String, Says>,
+        verify: &BTreeMap<String, Given>,
     ) -> Result<Self, String> {
         for (spec, entries) in tables {
             let ids = [true, false].map(|fold| site.tables.id(spec, fold));
@@ -49,6 +51,17 @@ impl Overrides {
             };
             let actions = actions.iter().map(|given| value(name, given)).collect::<Result<Vec<_>, _>>()?;
             self.policy.insert(name.clone(), actions);
+        }
+        for (address, given) in verify {
+            let found = match value(address, given)? {
+                None => Verification::unavailable(),
+                Some(told) => Verification::parse(&told).ok_or_else(|| {
+                    format!(
+                        "{address}: \"{told}\": write deliverable, undeliverable: why, deferred: why, or in progress"
+                    )
+                })?,
+            };
+            self.verify.insert(address.clone(), found);
         }
         Ok(self)
     }
@@ -114,6 +127,7 @@ impl World for CaseWorld<'_> {
             Question::PeerName(address) => Some(Answer::PeerName(self.zone.peer(*address))),
             Question::Sleep { .. } => Some(Answer::Done),
             Question::PolicyService { service, .. } => self.policy(service),
+            Question::Verify { address, .. } => self.overrides.verify.get(&**address).cloned().map(Answer::Verify),
         }
     }
 }

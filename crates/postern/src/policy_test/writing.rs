@@ -19,6 +19,7 @@ pub struct Draft {
     /// Entries by table: key and value, `None` for a look-up that fails.
     pub tables: BTreeMap<String, Vec<(String, Option<String>)>>,
     policy: BTreeMap<String, Vec<Option<String>>>,
+    verify: BTreeMap<String, String>,
 }
 
 impl Draft {
@@ -66,6 +67,11 @@ impl Draft {
         self.policy.entry(service.to_owned()).or_default().push(action.cloned());
     }
 
+    /// What was known of an address; the first result stays.
+    pub fn verified(&mut self, address: &str, told: &str) {
+        self.verify.entry(address.to_owned()).or_insert_with(|| told.to_owned());
+    }
+
     /// The whole case.
     pub fn text(&self, verdict: &str) -> String {
         let mut out = String::from("[[case]]\n");
@@ -98,6 +104,8 @@ impl Draft {
         }
         section(&mut out, "tables", tables);
         section(&mut out, "policy", policy);
+        let verify = self.verify.iter().map(|(address, told)| format!("{} = {}", basic(address), basic(told)));
+        section(&mut out, "verify", verify);
         out
     }
 }

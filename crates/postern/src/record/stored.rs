@@ -101,6 +101,8 @@ pub enum Ask<T> {
     Dns(u8, String, StoredAnswer),
     /// A policy service and its action, or why there is none.
     Policy(T, Result<String, String>),
+    /// An address, and what is known of it, as [`policy::Verification::told`] has it.
+    Verify(String, String),
 }
 
 /// A client's certificate.
@@ -260,6 +262,7 @@ impl Record<Unbound> {
             Ask::Table(table, key, found) => Ask::Table(text(table), key, found),
             Ask::Dns(rtype, name, answer) => Ask::Dns(rtype, name, answer),
             Ask::Policy(service, action) => Ask::Policy(text(service), action),
+            Ask::Verify(address, found) => Ask::Verify(address, found),
         });
         Record {
             code: self.code,
@@ -341,6 +344,7 @@ fn asked(made: &Made, texts: &mut Dictionary) -> Vec<Ask<Unbound>> {
                 kept.push(Ask::Policy(texts.number(&service_name(service)), action));
                 continue;
             }
+            (Question::Verify { address, .. }, Answer::Verify(found)) => Ask::Verify(address.to_string(), found.told()),
             _ => continue,
         };
         if !kept.contains(&ask) {

@@ -105,6 +105,9 @@ fn told(ask: &Ask<Bound>) -> Asked {
             let answer = action.as_ref().map_or_else(|reason| format!("failed: {reason}"), |a| format!("action={a}"));
             Asked { question: format!("policy service {service}"), answer, found: true, place: None }
         }
+        Ask::Verify(address, told) => {
+            Asked { question: format!("verify <{address}>"), answer: told.clone(), found: true, place: None }
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! A DNS that is a text (docs/dialogs.md has the format), and a world made of it and of the configuration's tables.
 
 use crate::dns::failure_text;
-use policy::{Answer, DnsAnswer, DnsRecord, DnsStatus, PeerName, PeerStatus, Question, RecordType, World};
+use policy::{
+    Answer, DnsAnswer, DnsRecord, DnsStatus, PeerName, PeerStatus, Question, RecordType, Verification, World,
+};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -226,6 +228,7 @@ impl World for Scripted<'_> {
             Question::PolicyService { .. } => {
                 Some(Answer::PolicyService(Err("a dialog has no policy services".into())))
             }
+            Question::Verify { .. } => Some(Answer::Verify(Verification::unavailable())),
             Question::Sleep { .. } => None,
         }
     }

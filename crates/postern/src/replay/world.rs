@@ -2,7 +2,8 @@
 
 use crate::record::{Ask, Bound, Record, StoredAnswer, TYPES, dns_status, service_name};
 use policy::{
-    Answer, DnsAnswer, DnsRecord, DnsStatus, Facts, PeerName, PeerStatus, Question, RecordType, TableId, World,
+    AddressStatus, Answer, DnsAnswer, DnsRecord, DnsStatus, Facts, PeerName, PeerStatus, Question, RecordType, TableId,
+    Verification, World,
 };
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -81,6 +82,17 @@ impl<'a> Recorded<'a> {
         Answer::Dns(Arc::new(answer))
     }
 
+    fn verification(&mut self, address: &str) -> Answer {
+        let known = self.record.asked.iter().find_map(|ask| match ask {
+            Ask::Verify(known, told) if known == address => Verification::parse(told),
+            _ => None,
+        });
+        Answer::Verify(known.unwrap_or_else(|| {
+            self.gap(|| format!("verification of <{address}>"));
+            Verification::new(AddressStatus::Deliverable, "")
+        }))
+    }
+
     fn names(&self, address: IpAddr) -> PeerName {
         match &self.facts.client.name {
             Some(names) if self.facts.client.address == Some(address) => names.clone(),
@@ -102,6 +114,7 @@ impl World for Recorded<'_> {
             Question::Dns { rtype, name } => self.dns(*rtype, name),
             Question::PeerName(address) => Answer::PeerName(self.names(*address)),
             Question::Sleep { .. } => Answer::Done,
+            Question::Verify { address, .. } => self.verification(address),
             Question::PolicyService { service, .. } => {
                 let name = service_name(service);
                 let known = self.record.asked.iter().filter_map(|ask| match ask {

@@ -1,6 +1,6 @@
 //! Sessions without a socket whose decisions go into a record.
 
-use policy::{Answer, PeerName, PeerStatus, Question, Sasl, World};
+use policy::{AddressStatus, Answer, PeerName, PeerStatus, Question, Sasl, Verification, World};
 use postern::daemon::site::{Service, Site};
 use postern::record::{Code, Made, Recorder};
 use postern::rehearsal::{Decided, Rehearsal, Setting, Zone};
@@ -44,6 +44,10 @@ impl World for Around<'_> {
                 self.actions.pop_front().unwrap_or(Ok("dunno")).map(Into::into).map_err(Into::into),
             ),
             Question::Sleep { .. } => Answer::Done,
+            Question::Verify { address, .. } => Answer::Verify(match address.starts_with('u') {
+                true => Verification::new(AddressStatus::Undeliverable, "unknown user"),
+                false => Verification::new(AddressStatus::Deliverable, ""),
+            }),
         })
     }
 }

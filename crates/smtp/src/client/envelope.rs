@@ -32,13 +32,27 @@ fn recipient(recipient: &TransactionRecipient, offered: &Capabilities) -> String
     let mut command = format!("RCPT TO:<{}>", quote_local(&recipient.address));
     if offered.dsn {
         if let Some((kind, address)) = recipient.orcpt.as_deref().and_then(|o| o.split_once(';')) {
-            let _ = write!(command, " ORCPT={kind};{}", xtext(address));
+            let address = if kind == "utf-8" && !address.is_ascii() { utf8_xtext(address) } else { xtext(address) };
+            let _ = write!(command, " ORCPT={kind};{address}");
         }
         if !recipient.notify.is_empty() {
             let _ = write!(command, " NOTIFY={}", recipient.notify);
         }
     }
     command
+}
+
+/// utf-8-addr-xtext (RFC 6533 section 3), all that isn't plain as `\x{…}`.
+fn utf8_xtext(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() * 2);
+    for c in text.chars() {
+        if c.is_ascii_graphic() && !matches!(c, '+' | '=' | '\\') {
+            out.push(c);
+        } else {
+            let _ = write!(out, "\\x{{{:X}}}", u32::from(c));
+        }
+    }
+    out
 }
 
 /// xtext (RFC 3461 section 4).

@@ -102,6 +102,17 @@ pub struct Transaction {
     pub ret: Option<&'static str>,
     /// ENVID of the DSN extension, not xtext-encoded.
     pub envid: Option<String>,
+    /// Nothing is to be delivered: what the server says up to there is all that is wanted.
+    pub probe: Option<ProbeTarget>,
+}
+
+/// How far an address probe goes (`smtp_address_verify_target`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeTarget {
+    /// To the reply to RCPT TO.
+    Rcpt,
+    /// To the reply to DATA.
+    Data,
 }
 
 /// One recipient of a transaction.

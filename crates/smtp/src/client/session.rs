@@ -4,7 +4,7 @@ use super::capabilities::Capabilities;
 use super::content::ContentEncoder;
 use super::failure::Failure;
 use super::reply::{Nonsense, ReplyReader, ServerReply};
-use super::{ClientSettings, Transaction, envelope};
+use super::{ClientSettings, ProbeTarget, Transaction, envelope};
 use crate::history::History;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -72,6 +72,8 @@ struct Current {
     /// DATA is sent once all recipients are answered, if any was accepted.
     data_due: bool,
     sending_content: bool,
+    /// Nothing is delivered.
+    probe: Option<ProbeTarget>,
 }
 
 /// An SMTP or LMTP client session. Times are milliseconds.
@@ -246,8 +248,9 @@ impl ClientSession {
             results: vec![None; count],
             accepted: Vec::new(),
             refused: false,
-            data_due: true,
+            data_due: transaction.probe != Some(ProbeTarget::Rcpt),
             sending_content: false,
+            probe: transaction.probe,
         });
         if let Some(failure) = problem {
             return self.finish(&failure);
@@ -260,7 +263,8 @@ impl ClientSession {
         for (index, command) in recipients.into_iter().enumerate() {
             self.send(Expected::Rcpt(index), command);
         }
-        if self.capabilities.pipelining {
+        // A server that waits for content that never comes has to be left.
+        if self.capabilities.pipelining && transaction.probe.is_none() {
             self.send_data();
         }
     }
@@ -345,7 +349,8 @@ impl ClientSession {
         match expected {
             Expected::Greeting => self.greeted(reply),
             Expected::Ehlo | Expected::Lhlo | Expected::Helo => self.helo_answered(expected, reply),
-            Expected::Rset => {}
+            // It said 421 and stayed all the same.
+            Expected::Rset => self.spent &= reply.class() != 2,
             Expected::Mail if reply.class() == 2 => {}
             Expected::Mail => self.mail_refused(reply),
             Expected::Rcpt(index) => self.recipient_answered(index, reply),
@@ -371,6 +376,11 @@ impl ClientSession {
         }
         if current.data_due && !current.accepted.is_empty() && !current.refused {
             return self.send_data();
+        }
+        if current.probe.is_some() && self.dirty {
+            // The server is not to wait for a message.
+            self.dirty = false;
+            return self.send(Expected::Rset, "RSET".to_owned());
         }
         self.finish(&Failure::temporary("4.5.0", format!("no reply from {} for this recipient", self.peer)));
     }
@@ -433,6 +443,9 @@ impl ClientSession {
         }
         if reply.class() == 2 {
             current.accepted.push(index);
+            if let (Some(ProbeTarget::Rcpt), Some(result)) = (current.probe, current.results.get_mut(index)) {
+                *result = Some(Ok(reply.text()));
+            }
         } else if let Some(result) = current.results.get_mut(index) {
             *result = Some(Err(Failure::said(&self.peer, reply, "RCPT TO")));
             self.blame(reply);
@@ -442,6 +455,10 @@ impl ClientSession {
     fn data_answered(&mut self, reply: &ServerReply) {
         let Some(current) = &mut self.current else { return };
         let wanted = !current.refused && !current.accepted.is_empty();
+        if current.probe.is_some() && wanted {
+            self.probe_answered(reply);
+            return self.go_on();
+        }
         if reply.class() == 3 && wanted {
             current.sending_content = true;
             self.encoder = ContentEncoder::new(self.settings.line_length_limit);
@@ -464,6 +481,23 @@ impl ClientSession {
             self.blame(reply);
         }
         self.finish(&Failure::temporary("4.5.0", "no result"));
+    }
+
+    /// The reply to the DATA of a probe.
+    fn probe_answered(&mut self, reply: &ServerReply) {
+        let Some(current) = &mut self.current else { return };
+        let result = match reply.class() {
+            3 => Ok(reply.text()),
+            _ => Err(Failure::said(&self.peer, reply, "DATA")),
+        };
+        for index in &current.accepted {
+            current.results[*index] = Some(result.clone());
+        }
+        if reply.class() < 4 {
+            // There is no way back from content but to hang up.
+            self.spent = true;
+            self.finish(&Failure::temporary("4.5.0", "no result"));
+        }
     }
 
     fn content_answered(&mut self, index: Option<usize>, reply: &ServerReply) {

@@ -291,3 +291,89 @@ fn sessions_with_servers_that_mind_the_protocol_are_kept() {
     let end = "In:  250 ok\nIn:  354 go\nOut: .\nIn:  502 5.5.1 what is this dot\n";
     assert_eq!(s.transcript(), Some(format!("{said}{end}")));
 }
+
+fn probe(recipients: &[&str], target: ProbeTarget) -> Transaction {
+    Transaction { size: 0, probe: Some(target), ..transaction(recipients) }
+}
+
+#[test]
+fn a_probe_ends_before_there_is_anything_to_deliver() {
+    for (offered, rest) in [
+        (
+            "S: 250-mx.example\nS: 250 PIPELINING\n",
+            "C: MAIL FROM:<s@example.org>\nC: RCPT TO:<a@d.example>\nS: 250 ok\n",
+        ),
+        ("S: 250 mx.example\n", "C: MAIL FROM:<s@example.org>\nS: 250 ok\nC: RCPT TO:<a@d.example>\n"),
+    ] {
+        let mut session = session(false);
+        dialog(&mut session, &format!("{HELLO}{offered}"));
+        session.start(0, &probe(&["a@d.example"], ProbeTarget::Rcpt));
+        dialog(&mut session, &format!("{rest}S: 250 2.1.5 fine\nC: RSET\nS: 250 ok\n"));
+        assert_eq!(finished(&mut session), [Ok("250 2.1.5 fine".to_owned())]);
+        // Nothing is left over that another transaction would have to undo.
+        assert!(session.is_usable());
+        session.quit(0);
+        dialog(&mut session, "C: QUIT\n");
+    }
+}
+
+#[test]
+fn a_probe_is_refused_like_mail() {
+    let told = |text: &str, command| {
+        let reason = format!("host {PEER} said: {text} (in reply to {command} command)");
+        Err((text.starts_with('5'), text[4..].split(' ').next().unwrap().to_owned(), reason))
+    };
+    let mail = "C: MAIL FROM:<s@example.org>\n";
+    let rcpt = "S: 250 ok\nC: RCPT TO:<a@d.example>\n";
+    for (target, lines, result) in [
+        (ProbeTarget::Rcpt, format!("{mail}{rcpt}S: 550 5.1.1 no\n"), told("550 5.1.1 no", "RCPT TO")),
+        (ProbeTarget::Rcpt, format!("{mail}{rcpt}S: 450 4.2.0 busy\n"), told("450 4.2.0 busy", "RCPT TO")),
+        (ProbeTarget::Rcpt, format!("{mail}S: 550 5.7.1 not you\n"), told("550 5.7.1 not you", "MAIL FROM")),
+        (ProbeTarget::Data, format!("{mail}{rcpt}S: 550 5.1.1 no\n"), told("550 5.1.1 no", "RCPT TO")),
+        (ProbeTarget::Data, format!("{mail}{rcpt}S: 250 ok\nC: DATA\nS: 554 5.5.1 no\n"), told("554 5.5.1 no", "DATA")),
+    ] {
+        let mut session = session(false);
+        dialog(&mut session, &format!("{HELLO}S: 250 mx.example\n"));
+        session.start(0, &probe(&["a@d.example"], target));
+        dialog(&mut session, &format!("{lines}C: RSET\nS: 250 ok\n"));
+        assert_eq!(finished(&mut session), [result]);
+        assert!(session.is_usable());
+    }
+}
+
+#[test]
+fn a_probe_up_to_data_hangs_up_where_content_is_awaited() {
+    let mut session = session(false);
+    dialog(&mut session, &format!("{HELLO}S: 250-mx.example\nS: 250 PIPELINING\n"));
+    session.start(0, &probe(&["a@d.example"], ProbeTarget::Data));
+    let rcpt = "C: MAIL FROM:<s@example.org>\nC: RCPT TO:<a@d.example>\nS: 250 ok\nS: 250 ok\n";
+    dialog(&mut session, &format!("{rcpt}C: DATA\nS: 354 go ahead\n"));
+    assert_eq!(
+        events(&mut session)[1..],
+        [ClientEvent::Finished(vec![Ok("354 go ahead".to_owned())]), ClientEvent::Closed]
+    );
+}
+
+#[test]
+fn a_probe_is_polite_to_a_server_that_wants_to_go() {
+    let mut session = session(false);
+    dialog(&mut session, &format!("{HELLO}S: 250 mx.example\n"));
+    session.start(0, &probe(&["a@d.example"], ProbeTarget::Rcpt));
+    let mail = "C: MAIL FROM:<s@example.org>\nS: 250 ok\nC: RCPT TO:<a@d.example>\nS: 421 4.7.0 bye\n";
+    dialog(&mut session, &format!("{mail}C: RSET\nS: 250 ok\n"));
+    let reason = format!("host {PEER} said: 421 4.7.0 bye (in reply to RCPT TO command)");
+    assert_eq!(finished(&mut session), [Err((false, "4.7.0".to_owned(), reason))]);
+    session.quit(0);
+    dialog(&mut session, "C: QUIT\n");
+}
+
+#[test]
+fn original_recipients_beyond_ascii_are_written_so_that_any_server_reads_them() {
+    let mut session = session(false);
+    dialog(&mut session, &format!("{HELLO}S: 250-mx.example\nS: 250-DSN\nS: 250 SMTPUTF8\n"));
+    let mut transaction = Transaction { smtputf8: true, ..probe(&["b\u{e4}d@d.example"], ProbeTarget::Rcpt) };
+    transaction.recipients[0].orcpt = Some("utf-8;b\u{e4}+d@d.example".into());
+    session.start(0, &transaction);
+    let rcpt = "C: RCPT TO:<b\u{e4}d@d.example> ORCPT=utf-8;b\\x{E4}\\x{2B}d@d.example\nS: 250 ok\nC: RSET\n";
+    dialog(&mut session, &format!("C: MAIL FROM:<s@example.org> SMTPUTF8\nS: 250 ok\n{rcpt}"));
+}

@@ -71,6 +71,9 @@ impl Runner {
 
     /// All deliveries of this round are over: give up on what is too old, report, and file away.
     fn complete(&mut self, id: QueueId) {
+        if self.active.get(&id).is_some_and(|active| active.probe.is_some()) {
+            return self.end_probe(id);
+        }
         self.expire(id);
         self.forget_untold(id);
         let Some(active) = self.active.get_mut(&id) else { return };

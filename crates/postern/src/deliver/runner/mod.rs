@@ -4,11 +4,12 @@
 //! when they are done. What is deferred, or more than the active queue takes, is known here by its id alone.
 
 mod completion;
+mod probe;
 
 use super::agent::{Attempt, Connection, Request, Transcript, now, serve};
 use super::config::Transport;
 use super::handle::Order;
-use super::outcome::{Outcome, Status, active_line};
+use super::outcome::{Outcome, Status, Times, active_line};
 use super::report::{self, Reports};
 use super::{DeliverConfig, Route, Surroundings, Temporary};
 use queue::schedule::{Destinations, SECOND, Turn};
@@ -54,6 +55,8 @@ enum Event {
     Reported(QueueId, RecipientState, Result<Reports, String>),
     /// A notice for the postmaster was stored.
     Noticed(Message),
+    /// The probe of an address can go on its way, or never will.
+    Probing(Arc<str>, Result<Message, String>),
 }
 
 /// A message being worked on.
@@ -64,6 +67,8 @@ struct Active {
     outstanding: usize,
     /// Recipients whose state the spool does not know yet.
     changed: Vec<usize>,
+    /// The address that was asked about, if this is a probe: the spool has none of it.
+    probe: Option<Arc<str>>,
 }
 
 struct Runner {
@@ -79,6 +84,8 @@ struct Runner {
     requests: HashMap<Arc<str>, VecDeque<Request>>,
     /// Bytes of content kept in memory.
     content_bytes: usize,
+    /// Probes under way.
+    probes: usize,
     swept: i64,
     draining: Option<(Instant, SyncSender<bool>)>,
 }
@@ -96,6 +103,7 @@ impl Runner {
             destinations: Destinations::default(),
             requests: HashMap::new(),
             content_bytes: 0,
+            probes: 0,
             swept: 0,
             draining: None,
         }
@@ -174,6 +182,7 @@ impl Runner {
     fn ordered(&mut self, order: Order) {
         match order {
             Order::Deliver(message) => self.enqueue(message),
+            Order::Probe(address) => self.probe(address),
             Order::Flush => {
                 self.destinations.revive();
                 let all = std::mem::take(&mut self.deferred);
@@ -200,6 +209,7 @@ impl Runner {
             Event::Served(served, next) => self.served(&served.0, &served.1, next),
             Event::Reported(id, state, result) => self.reported(id, state, result),
             Event::Noticed(message) => self.enqueue(message),
+            Event::Probing(address, made) => self.probing(address, made),
         }
     }
 
@@ -249,13 +259,14 @@ impl Runner {
             }
         }
         self.log(&self.config.qmgr_tag, active_line(&message.envelope));
-        let active = Active { message: message.clone(), since: now(), outstanding: 1, changed: Vec::new() };
+        let active =
+            Active { message: message.clone(), since: now(), outstanding: 1, changed: Vec::new(), probe: None };
         self.active.insert(id, active);
-        self.route(message);
+        self.route(message, false);
     }
 
     /// Finds out where the recipients go that still have to be delivered.
-    fn route(&self, message: Message) {
+    fn route(&self, message: Message, is_probe: bool) {
         let (events, router) = (self.events.clone(), self.surroundings.router.clone());
         spawn_local(async move {
             let envelope = &message.envelope;
@@ -264,6 +275,7 @@ impl Runner {
             for (index, recipient) in envelope.recipients.iter().enumerate().filter(|(_, r)| pending(r)) {
                 let route = match envelope.content_filter.as_deref() {
                     Some(filter) => Ok(filter_route(filter, &recipient.address)),
+                    None if is_probe => router.route_probe(&envelope.sender, &recipient.address).await,
                     None => router.route(&envelope.sender, &recipient.address).await,
                 };
                 routes.push((index, route));
@@ -275,7 +287,7 @@ impl Runner {
 
     fn routed(&mut self, id: QueueId, routes: Vec<(usize, Result<Route, Temporary>)>) {
         let Some(active) = self.active.get(&id) else { return };
-        let (message, since) = (active.message.clone(), active.since);
+        let (message, since, is_probe) = (active.message.clone(), active.since, active.probe.is_some());
         let mut requests: Vec<Request> = Vec::new();
         let (mut failed, mut discarded) = (Vec::new(), Vec::new());
         for (index, route) in routes {
@@ -310,6 +322,7 @@ impl Runner {
                     destination,
                     recipients: vec![(index, route.recipient)],
                     active: since,
+                    is_probe,
                 }),
             }
         }
@@ -336,7 +349,7 @@ impl Runner {
 
     /// What no agent gets to see is logged as error(8) would, or as done by the queue manager.
     fn unreachable(&mut self, message: &Message, index: usize, since: i64, outcome: &Outcome) {
-        let times = super::outcome::Times {
+        let times = Times {
             arrival: message.envelope.arrival,
             active: since,
             agent: now(),
@@ -344,12 +357,20 @@ impl Runner {
             done: now(),
             uses: 0,
         };
-        let id = message.envelope.queue_id;
         let tag = if outcome.status == Status::Sent { &self.config.qmgr_tag } else { &self.config.error_tag };
+        let tag = tag.clone();
+        self.became(&tag, (message, index), outcome, &times);
+    }
+
+    /// What became of a recipient: for the log, and for whoever wants to know.
+    fn became(&mut self, tag: &str, (message, index): (&Message, usize), outcome: &Outcome, times: &Times) {
+        let id = message.envelope.queue_id;
+        let is_probe = self.active.get(&id).is_some_and(|active| active.probe.is_some());
         if let Some(recipient) = message.envelope.recipients.get(index) {
-            self.log(tag, outcome.log_line(id, recipient, &times));
+            let word = if is_probe { self.probe_word(outcome) } else { outcome.word() };
+            self.log(tag, outcome.log_line(word, id, recipient, times));
         }
-        self.note(id, index, outcome);
+        if is_probe { self.probed(id, index, outcome) } else { self.note(id, index, outcome) }
     }
 
     /// Starts what may start to a destination.
@@ -410,10 +431,9 @@ impl Runner {
     fn served(&mut self, request: &Request, attempt: &Attempt, next: oneshot::Sender<Option<Request>>) {
         for ((index, _), outcome) in request.recipients.iter().zip(attempt.outcomes()) {
             let missing = || Outcome::deferred("4.3.0", "mail system error", "none");
-            let outcome = outcome.cloned().unwrap_or_else(missing).softened(request.transport.soft_bounce);
-            let recipient = &request.message.envelope.recipients[*index];
-            self.log(&request.transport.tag, outcome.log_line(request.id, recipient, &attempt.times));
-            self.note(request.id, *index, &outcome);
+            let softens = request.transport.soft_bounce && !request.is_probe;
+            let outcome = outcome.cloned().unwrap_or_else(missing).softened(softens);
+            self.became(&request.transport.tag, (&request.message, *index), &outcome, &attempt.times);
         }
         if !attempt.transcripts.is_empty() {
             let transcripts = attempt.transcripts.clone();
@@ -426,6 +446,8 @@ impl Runner {
         }
         let destination = &request.destination;
         match &attempt.dead {
+            // A probe that meets nobody is not what mail is to wait for.
+            Some(_) if request.is_probe => {}
             Some((dsn, reason)) => {
                 self.destinations.failed(destination, dsn, reason, &self.config.schedule, now());
             }

@@ -1,5 +1,6 @@
 //! Delivery from end to end: a real spool, servers on ports the system picks, and the log.
 
+mod probes;
 mod reports;
 
 use super::super::{Expanded, Found, LogLine, Pending, Resolver, Router, start};
@@ -104,6 +105,7 @@ fn server(replies: &'static [(&'static str, &'static str)]) -> (u16, std_mpsc::R
 
 const MASTER: &str = "\
 smtp unix - - n - - smtp
+lmtp unix - - n - - lmtp
 relay unix - - n - - smtp
   -o syslog_name=postfix/$service_name
 soft unix - - n - - smtp
@@ -118,6 +120,7 @@ struct Lab {
     handle: super::super::DeliverHandle,
     spool: Spool,
     log: std_mpsc::Receiver<String>,
+    probed: std_mpsc::Receiver<(String, policy::Verification)>,
     dir: tempfile::TempDir,
     ids: Arc<QueueIdSource>,
 }
@@ -142,6 +145,7 @@ impl Lab {
         let config = DeliverConfig::compile(&parameters, &master, &mut TableRegistry::new(), &mut problems);
         assert_eq!(problems.len(), 0);
         let (tell, log) = std_mpsc::channel();
+        let (tell_probed, probed) = std_mpsc::channel();
         let line: LogLine = {
             let tell = std::sync::Mutex::new(tell);
             Arc::new(move |tag: &str, text: String| drop(tell.lock().unwrap().send(format!("{tag}: {text}"))))
@@ -153,8 +157,12 @@ impl Lab {
             router: Arc::new(Routes(routes)),
             resolver: Arc::new(NoDns),
             log: line,
+            probed: {
+                let tell = std::sync::Mutex::new(tell_probed);
+                Arc::new(move |address: &str, found| drop(tell.lock().unwrap().send((address.to_owned(), found))))
+            },
         };
-        Lab { handle: start(config, surroundings).unwrap(), spool, log, dir, ids }
+        Lab { handle: start(config, surroundings).unwrap(), spool, log, probed, dir, ids }
     }
 
     fn message(&self, sender: &str, recipients: &[&str]) -> Message {
