@@ -8,7 +8,8 @@ use crate::address::{AddressMaps, Routing};
 use crate::match_list::{ListKind, MatchList, parent_style};
 use crate::policy_service::{PolicyService, PolicyServices};
 use crate::restriction::{
-    DnsblReplies, Input, Item, Kind, List, Origin, PermErrorAction, SpfActions, VerifySettings, Words, is_reply_template, parse,
+    DnsblReplies, Input, Item, Kind, List, Origin, PermErrorAction, SpfActions, VerifySettings, Words,
+    is_reply_template, parse,
 };
 use crate::settings::Settings;
 use crate::tables::TableRegistry;

@@ -36,6 +36,7 @@ impl Bench {
             resolver: Resolver::new(ResolverConfig::parse(""), Hosts::parse(""), Arc::default()),
             peername_lookup: false,
             log: None,
+            verifier: None,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self { runtime, world, backend: Backend::Builtin(Arc::new(accounts)), _dir: dir }
