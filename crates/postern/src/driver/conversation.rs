@@ -3,7 +3,6 @@
 use super::Worker;
 use super::auth::UnderWay;
 use super::client::ClientIdentity;
-use super::proxy_protocol::{self, Header};
 use super::stream::Stream;
 use super::transaction::Transaction;
 use crate::answer::Answerer;
@@ -13,7 +12,7 @@ use crate::daemon::site::{Service, Site};
 use crate::milter::Milters;
 use crate::record::Made;
 use crate::tls::TlsSession;
-use policy::{Answer, Input, Ledger, PeerName, PeerStatus, PolicyState, Question};
+use policy::{Answer, Input, Ledger, PolicyState, Question};
 use smtp::server::{Authorised, Event, Moment, ServerSession, Verdict};
 use std::cell::RefCell;
 use std::io;
@@ -148,15 +147,12 @@ impl Conversation {
 
     /// The whole connection, from greeting to the statistics line.
     pub async fn run(mut self) {
-        let proxied = if self.service.proxy_protocol { self.read_proxy_header().await } else { Ok(()) };
-        match &proxied {
-            Ok(()) => self.client.look_up(&self.worker.resolver, self.service.peername_lookup),
-            Err(problem) => {
-                self.worker.log.warning(&self.service.tag, &format!("haproxy read: {problem}"));
-                self.client.address = None;
-                self.client.named(PeerName::unknown(PeerStatus::Permanent));
-            }
+        // In a box: the session that follows is longer, and needn't carry the room for this.
+        let proxied = if self.service.proxy_protocol { Box::pin(self.read_proxy_header()).await } else { Ok(()) };
+        if let Err(problem) = &proxied {
+            self.worker.log.warning(&self.service.tag, &format!("haproxy read: {problem}"));
         }
+        self.client.look_up(&self.worker.resolver, self.service.peername_lookup);
         self.client.line(format!("connect from {}", ServerSession::CLIENT));
         let authorised = self.authorise().await;
         *self.session = ServerSession::new(
@@ -410,50 +406,5 @@ impl Conversation {
             }
             Ok(())
         })
-    }
-
-    async fn read_proxy_header(&mut self) -> Result<(), String> {
-        let limit = self.service.proxy_timeout;
-        let header = tokio::time::timeout(limit, async {
-            let mut seen = 0;
-            loop {
-                let mut buffer = [0; proxy_protocol::LONGEST];
-                // Peek first: what follows the header belongs to the session.
-                let length = self.stream.tcp().peek(&mut buffer).await.map_err(|e| e.to_string())?;
-                match proxy_protocol::parse(&buffer[..length]) {
-                    Header::Complete(end, ends) => {
-                        let mut rest = &mut buffer[..end];
-                        while !rest.is_empty() {
-                            self.stream.tcp().readable().await.map_err(|e| e.to_string())?;
-                            match self.stream.tcp().try_read(rest) {
-                                Ok(0) => return Err("connection closed".to_owned()),
-                                Ok(n) => rest = &mut rest[n..],
-                                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                                Err(e) => return Err(e.to_string()),
-                            }
-                        }
-                        return Ok(ends);
-                    }
-                    Header::Malformed(problem) => return Err(problem.to_owned()),
-                    Header::Incomplete if length == 0 => return Err("connection closed".to_owned()),
-                    Header::Incomplete => {
-                        // Peeking again at the same bytes would spin.
-                        if length == seen {
-                            tokio::time::sleep(Duration::from_millis(5)).await;
-                        }
-                        seen = length;
-                    }
-                }
-            }
-        })
-        .await
-        .map_err(|_| "timeout".to_owned())??;
-        if let Some(ends) = header {
-            self.client.address = Some(ends.client.ip());
-            self.client.port = ends.client.port();
-            self.server_address = Some(ends.server.ip());
-            self.server_port = ends.server.port();
-        }
-        Ok(())
     }
 }

@@ -18,6 +18,7 @@ pub mod reply;
 mod stream;
 mod tls;
 mod transaction;
+mod upstream;
 mod warned;
 
 pub use listener::accept_loop;
