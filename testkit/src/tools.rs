@@ -22,6 +22,8 @@ pub const PACKAGES: &[(&str, &str, &str)] = &[
     ("sqlite3", "sqlite3", "sqlite tables"),
     ("postgrey", "postgrey", "greylisting, end to end"),
     ("postfix-policyd-spf-python", "policyd-spf", "SPF by a policy service, end to end"),
+    ("haproxy", "haproxy", "the PROXY protocol, end to end"),
+    ("dovecot-lmtpd", "/usr/lib/dovecot/lmtp", "an LMTP server behind smtpd_proxy_filter, end to end"),
     ("dovecot-core", "dovecot", "logins at Dovecot, end to end"),
     ("gsasl", "gsasl", "logins with GNU SASL, end to end"),
     ("fail2ban", "fail2ban-regex", "end-to-end check of what fail2ban's filters match"),

@@ -1,6 +1,7 @@
 //! The parameters of the SMTP session, typed.
 
 use super::limits::ClientLimits;
+use crate::proxy_filter::ProxyFilter;
 use crate::tls::{Level, smtpd_level};
 use config::{Parameters, list};
 use smtp::server::{ErrorClasses, ForbidBareNewline, ForbiddenCommands, Rate, SessionConfig};
@@ -44,7 +45,11 @@ pub fn session_config(p: &Parameters, limits: &ClientLimits, tls_available: bool
         smtpd_soft_error_limit: number("smtpd_soft_error_limit"),
         smtpd_hard_error_limit: number("smtpd_hard_error_limit"),
         smtpd_junk_command_limit: number("smtpd_junk_command_limit"),
-        smtpd_recipient_limit: size("smtpd_recipient_limit"),
+        // LMTP has an answer for each recipient at the end of a message, SMTP only one.
+        smtpd_recipient_limit: match ProxyFilter::speaks_lmtp(&p.get("smtpd_proxy_filter")) {
+            true => 1,
+            false => size("smtpd_recipient_limit"),
+        },
         smtpd_recipient_overshoot_limit: number("smtpd_recipient_overshoot_limit"),
         smtpd_forbid_unauth_pipelining: p.bool("smtpd_forbid_unauth_pipelining"),
         smtpd_forbid_bare_newline: ForbidBareNewline::parse(p.get("smtpd_forbid_bare_newline").trim())

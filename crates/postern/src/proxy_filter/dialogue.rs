@@ -77,7 +77,7 @@ impl Dialogue {
         };
         let greeting = this.reply().await.map_err(|Lost| generic())?;
         this.judge("connection request", &greeting, Want::Ok).map_err(|_| generic())?;
-        let ehlo = format!("EHLO {}", filter.ehlo);
+        let ehlo = format!("{} {}", if filter.lmtp { "LHLO" } else { "EHLO" }, filter.ehlo);
         let offer = this.command(&ehlo, Want::Ok).await.map_err(|_| generic())?;
         for command in client.commands(XforwardNames::announced(&offer)) {
             this.command(&command, Want::Ok).await.map_err(|_| generic())?;

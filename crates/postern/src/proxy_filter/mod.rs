@@ -28,6 +28,8 @@ pub struct ProxyFilter {
     pub timeout: Duration,
     /// `smtpd_proxy_ehlo`.
     pub ehlo: Arc<str>,
+    /// It speaks LMTP: one recipient a message, so that there is one answer at its end.
+    pub lmtp: bool,
     /// `smtpd_proxy_options = speed_adjust`: nobody is asked before the whole message is here.
     pub speed_adjust: bool,
 }
@@ -46,10 +48,11 @@ impl ProxyFilter {
                 problems.push(problem);
             }
         };
-        let endpoint = match endpoint(name, &p.get("queue_directory")) {
+        let place = name.strip_prefix(LMTP).unwrap_or(name);
+        let endpoint = match endpoint(place, &p.get("queue_directory")) {
             Ok(endpoint) => endpoint,
             Err(why) => {
-                let help = "write host:port, inet:host:port or unix:path";
+                let help = "write host:port, inet:host:port or unix:path, with lmtp: before it for an LMTP server";
                 refuse("smtpd_proxy_filter", format!("smtpd_proxy_filter = {name}: {why}"), help);
                 return None;
             }
@@ -65,9 +68,20 @@ impl ProxyFilter {
         }
         let timeout = p.time("smtpd_proxy_timeout");
         let ehlo = p.get("smtpd_proxy_ehlo").trim().into();
-        Some(Arc::new(Self { name: name.into(), endpoint, timeout, ehlo, speed_adjust }))
+        let lmtp = Self::speaks_lmtp(name);
+        Some(Arc::new(Self { name: name.into(), endpoint, timeout, ehlo, lmtp, speed_adjust }))
     }
 }
+
+impl ProxyFilter {
+    /// Does the value of `smtpd_proxy_filter` name an LMTP server?
+    pub fn speaks_lmtp(value: &str) -> bool {
+        value.trim().starts_with(LMTP)
+    }
+}
+
+/// Before the endpoint of an LMTP server.
+const LMTP: &str = "lmtp:";
 
 /// `[inet:]host:port`, a port of this host, or `unix:path` below the queue directory.
 fn endpoint(text: &str, queue_directory: &str) -> Result<ServiceEndpoint, &'static str> {

@@ -29,6 +29,7 @@ async fn next_hop(script: Script) -> (Arc<ProxyFilter>, JoinHandle<String>) {
         endpoint: ServiceEndpoint::Inet { host: "127.0.0.1".into(), port: port.to_string().into() },
         timeout: Duration::from_millis(400),
         ehlo: "gate".into(),
+        lmtp: false,
         speed_adjust: false,
     };
     let task = tokio::spawn(async move {
@@ -203,6 +204,8 @@ fn what_can_not_be_done_is_an_error() {
         ("smtpd_proxy_filter = 127.0.0.1:10025\n", true, None),
         ("smtpd_proxy_filter = 127.0.0.1:10025\nsmtpd_proxy_options = speed_adjust\n", true, None),
         ("smtpd_proxy_filter = 127.0.0.1:10025\nsmtpd_proxy_options = fast\n", true, Some("fast: unknown option")),
+        ("smtpd_proxy_filter = lmtp:unix:private/lmtp\n", true, None),
+        ("smtpd_proxy_filter = lmtp:localhost\n", false, Some("lmtp:localhost: no port")),
         ("smtpd_proxy_filter = localhost\n", false, Some("smtpd_proxy_filter = localhost: no port")),
     ] {
         let parameters = Parameters::new(Arc::new(MainCf::parse("main.cf", text).0), HostFacts::default());
