@@ -37,7 +37,7 @@ impl Letter<'_> {
 
     /// About a client's session with us.
     pub fn about_client(&self, client: &str, notice: &Notice) -> String {
-        let mut text = self.header("SMTP server", client);
+        let mut text = self.header("SMTP server", &format!("errors from {client}"));
         transcript(&mut text, &notice.transcript);
         text.push('\n');
         if let Some(reason) = notice.reason {
@@ -49,20 +49,34 @@ impl Letter<'_> {
 
     /// About our session with a server.
     pub fn about_server(&self, protocol: &str, server: &str, said: &str) -> String {
-        let mut text = self.header(&format!("{protocol} client"), server);
+        let mut text = self.header(&format!("{protocol} client"), &format!("errors from {server}"));
         let _ = write!(text, "Unexpected response from {server}.\n\n");
         transcript(&mut text, said);
         text.push_str(END);
         text
     }
 
-    fn header(&self, program: &str, peer: &str) -> String {
+    /// About a login that somebody else seems to use, and whose mail is held.
+    pub fn about_login(&self, login: &str, sign: &str, until: u64) -> String {
+        let mut text = self.header("SMTP server", &format!("login {login} looks taken over"));
+        let until = clock::mail_date(until);
+        let _ = write!(
+            text,
+            "Login {login}: {sign}.\n\nWhat it sends is accepted and put on hold, until {until}.\n\n\
+             If that is not its owner, change the password. If it is, add the login to\n\
+             postern_sasl_takeover_exceptions, or set higher limits.\n"
+        );
+        text.push_str(END);
+        text
+    }
+
+    fn header(&self, program: &str, subject: &str) -> String {
         let Self { id, host, mail_name, to, .. } = self;
         let date = clock::mail_date(self.unix);
         format!(
             "Received: by {host} ({mail_name})\n\tid {id}; {date}\nDate: {date}\n\
              From: Mail Delivery System <MAILER-DAEMON@{host}>\nTo: Postmaster <{to}>\n\
-             Subject: {mail_name} {program}: errors from {peer}\nMessage-Id: {}\n\n",
+             Subject: {mail_name} {program}: {subject}\nMessage-Id: {}\n\n",
             self.message_id()
         )
     }

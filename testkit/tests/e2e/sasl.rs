@@ -608,3 +608,84 @@ fn trouble_of_ours_bans_nobody() {
     }
     assert_eq!(server.dialog().command(RIGHT).expect("a reply"), lost);
 }
+
+/// A session that has logged in as `user`.
+fn logged_in(server: &Server, address: [u8; 4]) -> Dialog {
+    let mut dialog = from(server, address);
+    assert_eq!(dialog.command(RIGHT).expect("a reply"), DONE);
+    dialog
+}
+
+#[test]
+#[ignore = "run by cargo xtask test"]
+fn a_login_that_looks_taken_over_is_held() {
+    let server = builtin("postern_sasl_takeover_networks = 2\npostern_sasl_takeover_refused_recipients = 2\n");
+    let send = |last: u8| {
+        let reply = logged_in(&server, [127, 0, 9, last]).message("user@example.com", "user@example.com", "x");
+        assert!(
+            reply.as_ref().is_ok_and(|r| r.starts_with("250 2.0.0 Ok: queued as ")),
+            "{reply:?}\n{}",
+            server.tail()
+        );
+    };
+    (1..=2).for_each(send);
+    send(1);
+    server.wait_mail("user", 3);
+    send(3);
+    let sign = "mail from 3 client networks within 60 minutes";
+    server.wait_log(&format!("warning: login user: {sign}: its mail is held until "));
+    server.wait_log(&format!(
+        ": hold: END-OF-MESSAGE from unknown[127.0.9.3]: <user>: SASL login name looks taken over: {sign}; \
+         from=<user@example.com> to=<user@example.com> proto=ESMTP helo=<client.example.net> sasl_method=PLAIN \
+         sasl_username=user"
+    ));
+    send(1);
+    let notice = &server.wait_mail("postmaster", 1)[0];
+    assert!(notice.contains("\nSubject: Postfix SMTP server: login user looks taken over\n"), "{notice}");
+    assert!(
+        notice.contains(&format!("\n\nLogin user: {sign}.\n\nWhat it sends is accepted and put on hold, until ")),
+        "{notice}"
+    );
+    // others send as before, and what is held stays
+    server.assert_works();
+    assert_eq!((server.maildir("user").len(), server.maildir("postmaster").len()), (3, 1), "{}", server.tail());
+    // an exception is one at once
+    server.configure(&format!("{}postern_sasl_takeover_exceptions = other, user\n", takeover_site()));
+    server.program.signal(nix::sys::signal::Signal::SIGHUP);
+    server.wait_log("reload complete");
+    send(1);
+    server.wait_mail("user", 4);
+}
+
+/// The settings of the check above, for a reload.
+fn takeover_site() -> String {
+    format!(
+        "smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = postern
+postern_sasl_password_maps = texthash:$config_directory/passwords\n{RELAY}postern_sasl_takeover_networks = 2\n"
+    )
+}
+
+#[test]
+#[ignore = "run by cargo xtask test"]
+fn refused_recipients_and_volume_are_signs() {
+    let refusing = "smtpd_recipient_restrictions = check_recipient_access inline:{{no@example.com=REJECT}}\n";
+    let server = builtin(&format!(
+        "postern_sasl_takeover_recipients = 4\npostern_sasl_takeover_refused_recipients = 2\n{refusing}"
+    ));
+    let mut dialog = logged_in(&server, [127, 0, 9, 1]);
+    assert_eq!(dialog.command("MAIL FROM:<user@example.com>").expect("a reply"), "250 2.1.0 Ok");
+    for _ in 0..3 {
+        assert!(dialog.command("RCPT TO:<no@example.com>").expect("a reply").starts_with("554 5.7.1"));
+    }
+    server.wait_log("warning: login user: 3 refused recipients within 60 minutes: its mail is held until ");
+    let mut dialog = from(&server, [127, 0, 9, 1]);
+    assert_eq!(dialog.command("AUTH PLAIN AHNjcmFtAHNlY3JldA==").expect("a reply"), DONE);
+    for number in 0..5 {
+        let to = format!("u{number}@example.com");
+        assert!(dialog.message("a@example.com", &to, "x").expect("a reply").starts_with("250 2.0.0 Ok"));
+    }
+    server.wait_log("warning: login scram: 5 recipients within 60 minutes, usually 0: its mail is held until ");
+    (0..4).for_each(|number| drop(server.wait_mail(&format!("u{number}"), 1)));
+    assert_eq!(server.log().matches(": hold: END-OF-MESSAGE from ").count(), 1, "{}", server.tail());
+    server.wait_mail("postmaster", 2);
+}

@@ -3,6 +3,7 @@
 use super::site::ServiceSettings;
 use crate::sasl::builtin::{Accounts, MECHANISMS, Map};
 use crate::sasl::failures::FailureLimits;
+use crate::sasl::takeover::TakeoverLimits;
 use crate::sasl::{AuthService, Backend, SecurityOptions};
 use crate::tls::{Level, smtpd_level};
 use config::{Diagnostic, Parameters, list};
@@ -28,6 +29,16 @@ pub struct SaslSettings {
     pub exceptions: MatchList,
     /// `postern_sasl_*_failure_limit`.
     pub failure_limits: FailureLimits,
+    /// `postern_sasl_takeover_*`.
+    pub takeover: TakeoverSettings,
+}
+
+/// When a login looks taken over.
+pub struct TakeoverSettings {
+    /// What is a sign.
+    pub limits: TakeoverLimits,
+    /// `postern_sasl_takeover_exceptions`.
+    pub exceptions: MatchList,
 }
 
 /// What is wrong with a parameter, and the remedy.
@@ -70,6 +81,7 @@ impl SaslSettings {
         };
         let mechanism_filter = compile("smtpd_sasl_mechanism_filter", ListKind::Strings);
         let exceptions = compile("smtpd_sasl_exceptions_networks", ListKind::Hosts { parents: false });
+        let takeover_exceptions = compile("postern_sasl_takeover_exceptions", ListKind::Strings);
         let tls_first = p.bool("smtpd_tls_auth_only") || smtpd_level(p) == Level::Encrypt;
         Some(Self {
             backend,
@@ -79,13 +91,32 @@ impl SaslSettings {
             mechanism_filter,
             exceptions,
             failure_limits: failure_limits(p),
+            takeover: TakeoverSettings { limits: takeover_limits(p), exceptions: takeover_exceptions },
         })
     }
 }
 
+fn takeover_limits(p: &Parameters) -> TakeoverLimits {
+    let (number, time) = (|name: &str| number(p, name), |name: &str| milliseconds(p, name));
+    TakeoverLimits {
+        unit: time("postern_sasl_takeover_time_unit"),
+        networks: number("postern_sasl_takeover_networks"),
+        recipients: number("postern_sasl_takeover_recipients"),
+        refused: number("postern_sasl_takeover_refused_recipients"),
+        hold: time("postern_sasl_takeover_hold_time"),
+    }
+}
+
+fn number(p: &Parameters, name: &str) -> u32 {
+    u32::try_from(p.int(name)).unwrap_or(0)
+}
+
+fn milliseconds(p: &Parameters, name: &str) -> u64 {
+    u64::try_from(p.time(name).as_millis()).unwrap_or(u64::MAX)
+}
+
 fn failure_limits(p: &Parameters) -> FailureLimits {
-    let number = |name: &str| u32::try_from(p.int(name)).unwrap_or(0);
-    let time = |name: &str| u64::try_from(p.time(name).as_millis()).unwrap_or(u64::MAX);
+    let (number, time) = (|name: &str| number(p, name), |name: &str| milliseconds(p, name));
     FailureLimits {
         unit: time("postern_sasl_failure_time_unit"),
         account: number("postern_sasl_account_failure_limit"),

@@ -14,6 +14,7 @@ use crate::memory::{self, Tide};
 use crate::record::{self, Recorder};
 use crate::replay::{Shadow, report_path};
 use crate::sasl::failures::Failures;
+use crate::sasl::takeover::Takeover;
 use crate::verify::{self, Verifier};
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
@@ -241,6 +242,7 @@ struct Server {
     learnt: Arc<Learnt>,
     anvil: Arc<Anvil>,
     failures: Arc<Failures>,
+    takeover: Arc<Takeover>,
     recorder: Option<(Recorder, JoinHandle<()>)>,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
@@ -283,6 +285,7 @@ impl Server {
             learnt,
             anvil,
             failures,
+            takeover: Arc::default(),
             recorder,
             stop,
             threads: Vec::new(),
@@ -300,6 +303,7 @@ impl Server {
         let recorder = self.recorder.as_ref().map(|(recorder, _)| recorder.clone());
         let (anvil, failures) = (Arc::clone(&self.anvil), Arc::clone(&self.failures));
         let verifier = Arc::clone(&self.verifier);
+        let takeover = Arc::clone(&self.takeover);
         let runtime = event_loop()?;
         let thread = std::thread::Builder::new().name(format!("smtpd-{number}")).spawn(move || {
             runtime.block_on(async move {
@@ -315,6 +319,7 @@ impl Server {
                     nothing_ahead: RecentlyKnown::default(),
                     anvil,
                     failures,
+                    takeover,
                     recorder,
                     stopping: stopping.clone(),
                 });

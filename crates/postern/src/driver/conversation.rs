@@ -230,6 +230,9 @@ impl Conversation {
                     self.decide(decide.clone()).await
                 };
                 let verdict = if self.milters.is_some() { self.ask_milters(&decide, verdict).await } else { verdict };
+                if decide.moment == Moment::Rcpt && matches!(verdict, Verdict::Reject { .. }) {
+                    self.watch_recipient(false).await;
+                }
                 self.session.resolve(verdict);
             }
             Event::Open => {
@@ -240,7 +243,7 @@ impl Conversation {
                 }
             }
             Event::Recipient if self.service.proxy_filter.is_some() => self.proxy_recipient().await,
-            Event::Recipient => {}
+            Event::Recipient => self.watch_recipient(true).await,
             Event::Data => self.proxy_data().await,
             Event::Content if self.service.proxy_filter.is_some() => self.proxy_content().await,
             Event::Content => self.take_content().await,

@@ -16,6 +16,7 @@ mod recent;
 mod replies;
 pub mod reply;
 mod stream;
+mod takeover;
 mod tls;
 mod transaction;
 mod upstream;
@@ -31,6 +32,7 @@ use crate::dns::Resolver;
 use crate::maillog::Log;
 use crate::record::Recorder;
 use crate::sasl::failures::Failures;
+use crate::sasl::takeover::Takeover;
 use crate::verify::Verifier;
 use arc_swap::ArcSwap;
 use queue::{QueueIdSource, Spool};
@@ -59,6 +61,8 @@ pub struct Worker {
     pub anvil: Arc<Anvil>,
     /// Who counts failed logins, in all loops together.
     pub failures: Arc<Failures>,
+    /// Who watches what logins send.
+    pub takeover: Arc<Takeover>,
     /// Who keeps decisions, if anybody does.
     pub recorder: Option<Recorder>,
     /// Turns true when the server is to stop.

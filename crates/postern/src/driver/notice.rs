@@ -13,11 +13,23 @@ impl Conversation {
     /// Send a transcript. The session does not wait for the disk.
     pub(super) async fn notify(&mut self, notice: Notice) {
         self.client.settle().await;
+        let p = &self.service.parameters;
+        let to = p.get(if notice.bounce { "bounce_notice_recipient" } else { "error_notice_recipient" });
+        let client = self.client.display().to_owned();
+        self.tell_postmaster(to, |letter| letter.about_client(&client, &notice)).await;
+    }
+
+    /// Tell of a login that looks taken over.
+    pub(super) async fn notify_of_takeover(&mut self, login: &str, sign: &str, until: u64) {
+        let to = self.service.parameters.get("error_notice_recipient");
+        self.tell_postmaster(to, |letter| letter.about_login(login, sign, until)).await;
+    }
+
+    async fn tell_postmaster(&mut self, to: String, write: impl FnOnce(&Letter<'_>) -> String) {
         let now = i64::try_from(clock::unix_micros()).unwrap_or(i64::MAX);
         let id = self.worker.ids.next(self.service.long_queue_ids, now);
         let p = &self.service.parameters;
         let errors = p.get("error_notice_recipient");
-        let to = if notice.bounce { p.get("bounce_notice_recipient") } else { errors.clone() };
         let host = &self.service.my_hostname;
         let letter = Letter {
             id,
@@ -27,7 +39,7 @@ impl Conversation {
             mail_name: &self.service.mail_name,
             to: &self.service.routing.rewrite(&errors),
         };
-        let text = letter.about_client(self.client.display(), &notice);
+        let text = write(&letter);
         let sender = format!("{}@{host}", p.get("double_bounce_sender"));
         let config = Arc::clone(&self.service.cleanup);
         let expand = move |tables: &mut dyn message::Lookup| {

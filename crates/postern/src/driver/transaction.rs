@@ -294,6 +294,7 @@ impl Conversation {
             // Not a single byte of content: the headers of ours are there all the same.
             self.transaction.intake = self.begin_intake().await;
         }
+        self.hold_after_takeover().await;
         let id = self.transaction.id;
         let (Some(intake), Some((id, arrival))) = (self.transaction.intake.take(), id) else {
             self.forget_transaction();

@@ -7,6 +7,7 @@ pub mod dovecot;
 pub mod failures;
 pub mod known;
 pub mod secret;
+pub mod takeover;
 
 pub use dovecot::{Attempt, AuthService, SecurityOptions};
 
