@@ -36,7 +36,8 @@ cargo xtask agreement     random policies are served to random sessions; what th
     --scenarios N (200)   --seed S (1)     --first N (0)     --jobs N (8)     --postern PATH
     --show                show scenarios that don't agree
 cargo xtask bench         postern beside the installed Postfix and smtp-sink (as root; else postern alone)
-    --cells A,B           of reject, accept, idle, dns30, start
+    --cells A,B           of reject, accept, idle, dns30, start, lookups, headers, access, policy,
+                          tls, record, tools
     --rounds N (3)        --quick  one short round        --postern PATH
 cargo xtask help
 ";

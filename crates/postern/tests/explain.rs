@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Name of the recording, and the command line behind `postern explain -c tests/explain`.
-const CASES: [(&str, &[&str]); 12] = [
+const CASES: [(&str, &[&str]); 13] = [
     ("policy", &["--policy"]),
     ("relay-denied", &["--dns", "zone", "--client", "192.0.2.10", "-f", "a@b.example", "-t", "v@example.org"]),
     ("dnsbl", &["--dns", "zone", "--client", "192.0.2.66", "-f", "a@b.example", "-t", "u@example.com"]),
@@ -50,6 +50,22 @@ const CASES: [(&str, &[&str]); 12] = [
     (
         "login",
         &["--offline", "--service", "submission", "--client", "192.0.2.10", "--login", "joe", "-t", "v@example.org"],
+    ),
+    (
+        "certificate",
+        &[
+            "--offline",
+            "--service",
+            "127.0.0.1:2525",
+            "--client",
+            "192.0.2.10",
+            "--reverse",
+            "mx.partner.example",
+            "--certificate",
+            "12:ab:34:cd",
+            "-t",
+            "v@example.org",
+        ],
     ),
     (
         "log-line",
@@ -110,7 +126,7 @@ fn missing_facts_are_asked_for() {
         (&["--client", "192.0.2.1"], "postern: who is the recipient? Give --recipient ADDRESS\n"),
         (
             &["--service", "smtps", "--client", "192.0.2.1"],
-            "postern: master.cf has no smtpd service \"smtps\"; it has: smtp, submission\n",
+            "postern: master.cf has no smtpd service \"smtps\"; it has: smtp, submission, 127.0.0.1:2525\n",
         ),
     ] {
         assert_eq!(explain(arguments), (text.to_owned(), Some(1)), "{arguments:?}");

@@ -11,8 +11,8 @@ use super::peers::{Peer, Site, Who};
 use super::table::{Figure, Table};
 
 /// The cells, in the order of the table.
-pub const CELLS: [&str; 11] =
-    ["reject", "accept", "idle", "dns30", "start", "lookups", "headers", "access", "policy", "tls", "record"];
+pub const CELLS: [&str; 12] =
+    ["reject", "accept", "idle", "dns30", "start", "lookups", "headers", "access", "policy", "tls", "record", "tools"];
 
 /// Client addresses of the load cells.
 pub const CLIENTS: (Ipv4Addr, u32) = (Ipv4Addr::new(127, 1, 0, 1), 16);
@@ -63,6 +63,7 @@ impl Bench {
                 "access" if who != Who::Sink => self.access(who),
                 "policy" if who != Who::Sink => self.policy(who),
                 "tls" if who != Who::Sink => self.tls(who),
+                "tools" if who == Who::Postern => self.tools(who),
                 "record" if who == Who::Postern => self.record(who),
                 _ => Ok(()),
             };

@@ -82,3 +82,11 @@ mod tests {
         assert_eq!((stat.parent, stat.ticks), (3, 41));
     }
 }
+
+/// CPU seconds of all child processes that have ended.
+pub fn cpu_of_the_ended() -> f64 {
+    use nix::sys::resource::{UsageWho, getrusage};
+    use nix::sys::time::TimeValLike;
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return 0.0 };
+    (usage.user_time() + usage.system_time()).num_microseconds() as f64 / 1e6
+}

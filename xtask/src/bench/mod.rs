@@ -12,6 +12,7 @@ mod policy;
 mod record;
 mod table;
 mod tls;
+mod tools;
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;

@@ -51,6 +51,11 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// Its configuration and data are below this.
+    pub fn directory(&self) -> &Path {
+        &self.dir
+    }
+
     /// The process at the top of its tree.
     pub fn pid(&self) -> u32 {
         self.program.pid()

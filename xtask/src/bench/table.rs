@@ -64,6 +64,10 @@ pub enum Figure {
     RecordReject,
     /// The same of an accepted message.
     RecordAccept,
+    /// Decisions that `postern replay` makes again in a second.
+    ReplayRate,
+    /// Cases that `postern test` plays in a second, its start included.
+    CaseRate,
 }
 
 /// What must hold.
@@ -73,6 +77,8 @@ enum Target {
     BelowPostfix(f64),
     /// Our figure is that many times Postfix's.
     AbovePostfix(f64),
+    /// Our figure is no less.
+    AtLeast(f64),
     /// Between these.
     Between(f64, f64),
     /// For information.
@@ -108,6 +114,8 @@ impl Figure {
             Self::TlsRate => ("tls, ECDSA P-256: sessions/s", Target::None),
             Self::TlsIdleMemory => ("tls idle: own memory, KiB a session", Target::None),
             Self::RecordReject => ("decision record, reject: CPU it adds, %", Target::Between(0.0, 5.0)),
+            Self::ReplayRate => ("postern replay: decisions a CPU second", Target::AtLeast(50_000.0)),
+            Self::CaseRate => ("postern test: cases a CPU second", Target::AtLeast(5_000.0)),
             Self::RecordAccept => ("decision record, accept: CPU it adds, %", Target::Between(0.0, 5.0)),
         };
         (text.to_owned(), target)
@@ -150,6 +158,7 @@ impl Table {
                 (held, format!("≤ 1/{times} of Postfix"))
             }
             Target::AbovePostfix(times) => (postfix.map(|p| ours >= p * times), format!("≥ {times} × Postfix")),
+            Target::AtLeast(low) => (Some(ours >= low), format!("≥ {low}")),
             Target::Between(low, high) if low > 0.0 => (Some((low..=high).contains(&ours)), format!("{low}–{high}")),
             Target::Between(_, high) => (Some(ours <= high), format!("≤ {high}")),
             Target::None => (None, String::new()),

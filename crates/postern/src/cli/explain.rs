@@ -28,6 +28,12 @@ pub struct Arguments {
     /// The client's name (without it, DNS is asked)
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// The name that its address has in DNS; without --name, one that nothing verifies
+    #[arg(long, value_name = "NAME")]
+    reverse: Option<String>,
+    /// Its port
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
     /// The name it says in EHLO
     #[arg(long, value_name = "NAME")]
     helo: Option<String>,
@@ -46,6 +52,12 @@ pub struct Arguments {
     /// It talks TLS
     #[arg(long)]
     tls: bool,
+    /// It has shown a certificate under TLS; the fingerprint is that of the certificate or of its key
+    #[arg(long, value_name = "FINGERPRINT")]
+    certificate: Option<String>,
+    /// Somebody in smtpd_tls_CAfile has issued the certificate
+    #[arg(long, requires = "certificate")]
+    trusted: bool,
     /// The message's size in bytes, as in SIZE=
     #[arg(long, value_name = "BYTES")]
     size: Option<u64>,
@@ -106,6 +118,10 @@ fn inquiry(arguments: &Arguments) -> Result<Inquiry> {
     if let Some(address) = arguments.client {
         (inquiry.address, inquiry.name) = (Some(address), None);
     }
+    inquiry.reverse = arguments.reverse.clone();
+    inquiry.port = arguments.port;
+    inquiry.certificate = arguments.certificate.clone();
+    inquiry.trusted = arguments.trusted;
     inquiry.name = arguments.name.clone().or(inquiry.name);
     inquiry.helo = arguments.helo.clone().or(inquiry.helo);
     inquiry.plain_smtp |= arguments.smtp;

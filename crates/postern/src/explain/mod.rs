@@ -17,7 +17,7 @@ pub use world::{Fixed, Live, alternatives};
 
 use crate::daemon::site::{Service, Site};
 use crate::rehearsal::{Rehearsal, Setting, Stuck};
-use policy::{Answer, PeerName, PeerStatus, Question, Sasl, Tls, World};
+use policy::{Answer, Certificate, PeerName, PeerStatus, Question, Sasl, Tls, World};
 use std::net::IpAddr;
 use std::sync::Arc;
 use story::Teller;
@@ -29,6 +29,10 @@ pub struct Inquiry {
     pub address: Option<IpAddr>,
     /// Its name, taken as verified; otherwise it is looked up.
     pub name: Option<String>,
+    /// The name that its address has in DNS, where that is another.
+    pub reverse: Option<String>,
+    /// Its port.
+    pub port: Option<u16>,
     /// HELO or EHLO argument.
     pub helo: Option<String>,
     /// It says HELO.
@@ -41,6 +45,10 @@ pub struct Inquiry {
     pub login: Option<String>,
     /// It talks TLS.
     pub tls: bool,
+    /// It has shown a certificate with this fingerprint, be it of the certificate or of its key.
+    pub certificate: Option<String>,
+    /// Somebody we trust has issued that.
+    pub trusted: bool,
     /// `SIZE=`.
     pub size: Option<u64>,
     /// The message, lines ended by LF; empty: a short one.
@@ -77,7 +85,7 @@ pub fn tell(site: &Site, service: &Arc<Service>, inquiry: &Inquiry, world: &mut 
     let setting = Setting {
         service: Arc::clone(service),
         address: inquiry.address,
-        port: 40_000,
+        port: inquiry.port.unwrap_or(40_000),
         names,
         server_address: Some([127, 0, 0, 1].into()),
         server_port: service.name.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(25),
@@ -86,12 +94,7 @@ pub fn tell(site: &Site, service: &Arc<Service>, inquiry: &Inquiry, world: &mut 
             username: name.clone(),
             sender: String::new(),
         }),
-        tls: inquiry.tls.then(|| Tls {
-            protocol: "TLSv1.3".to_owned(),
-            cipher: "TLS_AES_256_GCM_SHA384".to_owned(),
-            bits: 256,
-            ..Tls::default()
-        }),
+        tls: tls(inquiry),
         epoch: crate::clock::unix_seconds(),
         localtime: |_| String::new(),
         keep: true,
@@ -153,14 +156,37 @@ fn wait<W: World>(rehearsal: &mut Rehearsal<W>) -> Result<(), Stuck> {
     Ok(())
 }
 
+fn tls(inquiry: &Inquiry) -> Option<Tls> {
+    let certificate = inquiry.certificate.as_ref().map(|fingerprint| Certificate {
+        subject_cn: String::new(),
+        issuer_cn: String::new(),
+        fingerprint: fingerprint.to_uppercase(),
+        public_key_fingerprint: fingerprint.to_uppercase(),
+        is_trusted: inquiry.trusted,
+    });
+    (inquiry.tls || certificate.is_some()).then(|| Tls {
+        protocol: "TLSv1.3".to_owned(),
+        cipher: "TLS_AES_256_GCM_SHA384".to_owned(),
+        bits: 256,
+        certificate,
+        ..Tls::default()
+    })
+}
+
 fn names(inquiry: &Inquiry, world: &mut dyn World) -> PeerName {
+    if let (None, Some(reverse)) = (&inquiry.name, &inquiry.reverse) {
+        // A name that nothing verifies.
+        let unknown = PeerName::unknown(PeerStatus::Forged);
+        return PeerName { reverse: reverse.as_str().into(), reverse_status: PeerStatus::Ok, ..unknown };
+    }
     if let Some(name) = &inquiry.name {
+        let reverse = inquiry.reverse.as_ref().map(|reverse| Arc::from(reverse.as_str()));
         let name: Arc<str> = name.as_str().into();
         let (name_status, reverse_status) = match &*name {
             "unknown" => return PeerName::unknown(PeerStatus::Permanent),
             _ => (PeerStatus::Ok, PeerStatus::Ok),
         };
-        return PeerName { reverse: name.clone(), name, name_status, reverse_status };
+        return PeerName { reverse: reverse.unwrap_or_else(|| name.clone()), name, name_status, reverse_status };
     }
     match inquiry.address.and_then(|address| world.answer(&Question::PeerName(address))) {
         Some(Answer::PeerName(names)) => names,

@@ -75,6 +75,8 @@ pub struct Rehearsal<W> {
     state: PolicyState,
     ledger: Ledger,
     now: u64,
+    /// How often the client has begun anew, as far as decisions know.
+    resets: u64,
     /// Bytes that the session doesn't want to read yet.
     unread: Vec<u8>,
     /// A `sleep` and when it is over.
@@ -120,6 +122,7 @@ impl<W: World> Rehearsal<W> {
             state: PolicyState::new(),
             ledger,
             now: 0,
+            resets: 0,
             unread: Vec::new(),
             asleep: None,
             open: false,
@@ -213,6 +216,11 @@ impl<W: World> Rehearsal<W> {
             Event::Decide(decide) => {
                 if decide.moment == Moment::Mail {
                     self.forget_transaction();
+                }
+                // RSET ends what VRFY began without a message, too.
+                if self.resets != self.session.resets() {
+                    self.resets = self.session.resets();
+                    self.state.reset_transaction();
                 }
                 let evaluation = Evaluation::start(decide.moment, decide.stage);
                 self.decide(decide, evaluation)?;
