@@ -58,6 +58,14 @@ pub fn threads(root: u32) -> usize {
     members(root).into_iter().map(count).sum()
 }
 
+/// CPU seconds of all child processes that have ended.
+pub fn cpu_of_the_ended() -> f64 {
+    use nix::sys::resource::{UsageWho, getrusage};
+    use nix::sys::time::TimeValLike;
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return 0.0 };
+    (usage.user_time() + usage.system_time()).num_microseconds() as f64 / 1e6
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,12 +89,4 @@ mod tests {
         let stat = parse(text).expect("a stat line");
         assert_eq!((stat.parent, stat.ticks), (3, 41));
     }
-}
-
-/// CPU seconds of all child processes that have ended.
-pub fn cpu_of_the_ended() -> f64 {
-    use nix::sys::resource::{UsageWho, getrusage};
-    use nix::sys::time::TimeValLike;
-    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return 0.0 };
-    (usage.user_time() + usage.system_time()).num_microseconds() as f64 / 1e6
 }
