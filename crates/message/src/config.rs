@@ -34,6 +34,8 @@ pub struct CleanupConfig {
     pub enable_long_queue_ids: bool,
     /// `message_drop_headers`, in lower case.
     pub message_drop_headers: Vec<String>,
+    /// Whose `Authentication-Results:` are dropped (`postern_authserv_id`, with `postern_authentication_results`).
+    pub results_of: Option<String>,
     /// `hopcount_limit`.
     pub hopcount_limit: usize,
     /// `header_size_limit`.
@@ -86,6 +88,7 @@ impl Default for CleanupConfig {
             undisclosed_recipients_header: String::new(),
             enable_long_queue_ids: false,
             message_drop_headers: ["bcc", "content-length", "resent-bcc", "return-path"].map(String::from).into(),
+            results_of: None,
             hopcount_limit: 50,
             header_size_limit: 102_400,
             line_length_limit: 2048,
@@ -136,6 +139,7 @@ impl CleanupConfig {
                 .iter()
                 .map(|name| name.to_ascii_lowercase())
                 .collect(),
+            results_of: yes("postern_authentication_results").then(|| text("postern_authserv_id")),
             hopcount_limit: size("hopcount_limit", default.hopcount_limit),
             header_size_limit: size("header_size_limit", default.header_size_limit),
             line_length_limit: size("line_length_limit", default.line_length_limit),

@@ -8,6 +8,7 @@ mod addresses;
 pub mod cleanup;
 mod config;
 mod date;
+pub mod dkim;
 mod log;
 mod lookup;
 pub mod milter;

@@ -1,5 +1,6 @@
 //! What is known of a transaction when a list is evaluated.
 
+use crate::authentication::MessageFacts;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -129,6 +130,8 @@ pub struct Facts {
     pub queue_id: Option<String>,
     /// Policy protocol's `instance`.
     pub instance: String,
+    /// The message, once it is whole, and if anybody asks.
+    pub message: Option<Arc<MessageFacts>>,
     /// The login, if any.
     pub sasl: Option<Sasl>,
     /// The TLS session, if any.

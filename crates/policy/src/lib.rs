@@ -5,8 +5,10 @@
 
 mod action;
 pub mod address;
+mod authentication;
 mod context;
 mod decision;
+pub mod dmarc;
 mod dns_filter;
 mod evaluation;
 mod facts;
@@ -33,6 +35,7 @@ mod testing;
 mod verification;
 
 pub use address::{AddressClass, AddressMaps, Lookup, Resolved, ResolvedFlags, Routing};
+pub use authentication::{Authentication, DkimResult, DkimVerdict, MessageFacts, authenticate};
 pub use decision::{Decision, Effect, ErrorClass, LogEntry, Outcome, Rejection, Trace, TraceStep};
 pub use evaluation::{Evaluation, speculate};
 pub use facts::{Certificate, Client, Facts, PeerName, PeerStatus, Protocol, Sasl, Tls};

@@ -8,7 +8,7 @@ use crate::address::{AddressMaps, Routing};
 use crate::match_list::{ListKind, MatchList, parent_style};
 use crate::policy_service::{PolicyService, PolicyServices};
 use crate::restriction::{
-    DnsblReplies, Input, Item, Kind, List, Origin, PermErrorAction, SpfActions, VerifySettings, Words,
+    DnsblReplies, Input, Item, Kind, List, NEED_MESSAGE, Origin, PermErrorAction, SpfActions, VerifySettings, Words,
     is_reply_template, parse,
 };
 use crate::settings::Settings;
@@ -138,6 +138,12 @@ impl Plan {
     /// Are client, helo and sender lists evaluated at RCPT TO only (`smtpd_delay_reject`)?
     pub fn delays_reject(&self) -> bool {
         self.delay_reject
+    }
+
+    /// Does a list look at whole messages (DKIM, DMARC)?
+    pub fn asks_about_messages(&self) -> bool {
+        let asks = |item: &Item| matches!(&item.kind, Kind::Check(entry, _) if NEED_MESSAGE.contains(&entry.name));
+        std::iter::once(&self.lists.end_of_data).chain(&self.classes).any(|list| list.items.iter().any(asks))
     }
 
     /// Can look-ups be started as soon as this input is known?

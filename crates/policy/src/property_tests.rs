@@ -14,7 +14,7 @@ use proptest::test_runner::RngSeed;
 use smtp::server::Moment;
 
 /// Permits whose own business it is to open the relay.
-const WRITTEN_PERMITS: [&str; 3] = ["permit", "permit_mx_backup", "check_spf_access"];
+const WRITTEN_PERMITS: [&str; 4] = ["permit", "permit_mx_backup", "check_spf_access", "check_dmarc_access"];
 
 /// Recipients that are none of ours.
 const ELSEWHERE: [&str; 9] = [

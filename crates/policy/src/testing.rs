@@ -323,6 +323,7 @@ pub fn facts() -> Facts {
         size: 0,
         queue_id: None,
         instance: String::new(),
+        message: None,
         sasl: None,
         tls: None,
         improper_pipelining: false,

@@ -2,6 +2,7 @@
 
 mod answer;
 pub mod anvil;
+pub mod authentication;
 mod base64;
 pub mod cli;
 pub mod clock;

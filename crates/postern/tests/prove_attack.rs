@@ -430,6 +430,7 @@ fn stranger(dice: &mut Dice) -> Facts {
         size: 0,
         queue_id: None,
         instance: String::new(),
+        message: None,
         sasl: None,
         tls: dice.one_in(2).then(Tls::default),
         improper_pipelining: dice.one_in(4),

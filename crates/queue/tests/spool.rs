@@ -353,6 +353,23 @@ fn a_lasting_message_does_not_pin_the_journal() {
 }
 
 #[test]
+fn large_content_gets_a_head_in_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(dir.path());
+    for (number, length, head) in [(1, 300_000, 700), (2, 65_536, 1), (3, 10, 70_000), (4, 200_000, 0)] {
+        let (big, head) = (text(number, length), text(9, head));
+        let mut writer = spool.large_writer(id(number)).unwrap();
+        writer.write(&big).unwrap();
+        writer.prepend(&head).unwrap();
+        writer.write(b"tail").unwrap();
+        assert_eq!(writer.len(), (head.len() + big.len() + 4) as u64);
+        let stored = Message { envelope: Arc::new(envelope(number)), content: writer.seal().unwrap() };
+        spool.submit_and_wait(stored).unwrap();
+        assert!(content(&spool, number) == [&head[..], &big, b"tail"].concat(), "{number}");
+    }
+}
+
+#[test]
 fn large_content_has_a_file_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, _) = open(dir.path());

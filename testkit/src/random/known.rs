@@ -56,6 +56,16 @@ pub const KNOWN: &[Known] = &[
         reason: "probes come to different results at different times",
     },
     Known { treatment: Avoid("reject_spf_fail"), documented: "docs/authentication.md", reason: "it is postern's own" },
+    Known {
+        treatment: Avoid("reject_dmarc_fail"),
+        documented: "docs/authentication.md",
+        reason: "it is postern's own",
+    },
+    Known {
+        treatment: Avoid("check_dmarc_access"),
+        documented: "docs/authentication.md",
+        reason: "it is postern's own",
+    },
     Known { treatment: Avoid("check_spf_access"), documented: "docs/authentication.md", reason: "it is postern's own" },
     Known {
         treatment: Avoid("reject_unverified_recipient"),

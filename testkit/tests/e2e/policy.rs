@@ -183,9 +183,16 @@ mx.good.example A 192.0.2.10
 const SPF_SETTINGS: &str = "debugLevel = -1\nTestOnly = 1\nHELO_reject = Fail\nMail_From_reject = Fail\n\
                             PermError_reject = False\nTempError_Defer = False\nskip_addresses = 192.0.2.99/32\n";
 
-/// The program as it is, but for the DNS server.
-const SPF_START: &str = "import sys, runpy, DNS, spf
-DNS.defaults['server'][:], DNS.defaults['port'] = ['127.0.0.1'], int(sys.argv[1])
+/// The program as it is, but for the DNS server: its library takes dnspython where that is installed.
+const SPF_START: &str = "import sys, runpy, spf
+port = int(sys.argv[1])
+try:
+    import dns.resolver
+    resolver = dns.resolver.default_resolver = dns.resolver.Resolver(configure=False)
+    resolver.nameservers, resolver.port = ['127.0.0.1'], port
+except ImportError:
+    import DNS
+    DNS.defaults['server'][:], DNS.defaults['port'] = ['127.0.0.1'], port
 program, sys.argv = sys.argv[2], sys.argv[2:]
 runpy.run_path(program, run_name='__main__')
 ";

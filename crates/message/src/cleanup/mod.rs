@@ -9,6 +9,7 @@ mod context;
 mod header;
 mod mime;
 mod output;
+mod results;
 mod rewrite;
 mod segments;
 mod walk;
@@ -47,6 +48,8 @@ pub struct Cleanup {
     checks: bool,
     /// Prepended headers and our Received header are written.
     started: bool,
+    /// What comes now is ours, not the client's.
+    ours: bool,
     /// The reply, once the message is refused.
     refusal: Option<String>,
     /// A line whose end has not arrived yet.
@@ -80,6 +83,7 @@ impl Cleanup {
             message_id: String::new(),
             checks,
             started: false,
+            ours: false,
             refusal,
             line: Vec::new(),
             mid_line: false,
@@ -136,6 +140,7 @@ impl Cleanup {
             return;
         }
         self.started = true;
+        self.ours = true;
         for header in std::mem::take(&mut self.context.prepended) {
             self.take(header.as_bytes(), io);
             self.take(b"\n", io);
@@ -143,6 +148,7 @@ impl Cleanup {
         if let Some(received) = self.context.received.take() {
             self.take(received.as_bytes(), io);
         }
+        self.ours = false;
     }
 
     /// Cut text into records: lines, and pieces of lines that are too long.

@@ -3,7 +3,7 @@
 use super::action::Fate;
 use super::header::{Addresses, Kind, Known, bit, is_header, value};
 use super::mime::{Block, Encoding};
-use super::{Cleanup, Io};
+use super::{Cleanup, Io, results};
 use crate::config::EndOfHeaderAction;
 use crate::log::{LogLine, printable};
 
@@ -138,6 +138,9 @@ impl Cleanup {
             }
         }
         let Some(known) = known else {
+            if primary && self.is_forged(header) {
+                return;
+            }
             self.write_header(header, io);
             return;
         };
@@ -150,6 +153,13 @@ impl Cleanup {
             return;
         }
         self.primary_header(known, header, io);
+    }
+
+    /// An `Authentication-Results:` that claims to be ours, from a client.
+    fn is_forged(&self, header: &[u8]) -> bool {
+        let Some(server) = self.config.results_of.as_deref().filter(|_| !self.ours) else { return false };
+        let is_named = |(end, _): (usize, usize)| header[..end].eq_ignore_ascii_case(b"authentication-results");
+        is_header(header).is_some_and(is_named) && results::is_of(value(header), server)
     }
 
     fn primary_header(&mut self, known: Known, header: &mut Vec<u8>, io: &mut Io<'_>) {

@@ -1,7 +1,7 @@
 //! What is wrong with the lists of a plan, each with what to write instead.
 
 use super::{Compiler, Plan};
-use crate::restriction::{Item, Kind, List, Prefix, Problem, restrictions};
+use crate::restriction::{Item, Kind, List, NEED_MESSAGE, Prefix, Problem, restrictions};
 use config::Diagnostic;
 use std::collections::HashSet;
 
@@ -22,6 +22,13 @@ impl Compiler<'_> {
             }
             Kind::Check(entry, _) => {
                 let word = item.text.split(' ').next().unwrap_or_default();
+                let has_no_message = list.starts_with("smtpd_") && list != "smtpd_end_of_data_restrictions";
+                if NEED_MESSAGE.contains(&entry.name) && has_no_message {
+                    let message = format!("{list}: {} needs the message, which isn't there yet", entry.name);
+                    return Some(
+                        Diagnostic::error("needs-message", message).help("move it to smtpd_end_of_data_restrictions"),
+                    );
+                }
                 if entry.name == "permit_mx_backup" {
                     let message =
                         format!("{list}: support for restriction \"{}\" will be removed from Postfix", entry.name);

@@ -166,7 +166,9 @@ impl Walker<'_, '_> {
                 ("permit_dnswl_client" | "permit_rhswl_client", _) => {
                     self.maybe(item, paths, &Condition::DnsList(item.text.clone()))
                 }
-                ("check_spf_access", Arg::Table(table)) => self.verdicts(item, table, paths, around),
+                ("check_spf_access" | "check_dmarc_access", Arg::Table(table)) => {
+                    self.verdicts(item, table, paths, around)
+                }
                 ("check_policy_service", Arg::PolicyService(service)) => {
                     self.maybe(item, paths, &Condition::Service(service.name.clone()))
                 }

@@ -6,6 +6,7 @@ mod access;
 mod catalogue;
 mod client;
 mod destination;
+mod dmarc;
 mod dnsbl;
 mod dnsbl_guardian;
 mod generic;
@@ -23,10 +24,11 @@ mod verify;
 
 pub use catalogue::{Listed, Support, access_actions, catalogue};
 pub(crate) use destination::is_authorized;
+pub(crate) use dmarc::NEED_MESSAGE;
 pub(crate) use dnsbl::{Dnsbl, DnsblReplies, is_reply_template};
 pub use dnsbl_guardian::DnsList;
 pub(crate) use parse::{Arg, Item, Kind, List, Origin, Prefix, Problem, Words, parse};
-pub(crate) use spf::{PermErrorAction, SpfActions};
+pub(crate) use spf::{PermErrorAction, SpfActions, verdict as spf_verdict};
 pub(crate) use unlisted::check_unlisted;
 pub(crate) use verify::VerifySettings;
 
@@ -142,6 +144,7 @@ static FAMILIES: &[&[Restriction]] = &[
     dnsbl::ENTRIES,
     policy_service::ENTRIES,
     spf::ENTRIES,
+    dmarc::ENTRIES,
     tls::ENTRIES,
 ];
 

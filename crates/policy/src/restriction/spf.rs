@@ -54,7 +54,7 @@ pub(crate) enum PermErrorAction {
 }
 
 /// The verdict, and what it is about; `None`: there is nobody to judge.
-fn verdict(context: &mut Context<'_, '_>) -> Result<Option<(SpfVerdict, Subject)>, Suspend> {
+pub(crate) fn verdict(context: &mut Context<'_, '_>) -> Result<Option<(SpfVerdict, Subject)>, Suspend> {
     let facts = context.facts;
     let (Some(client), Some(sender)) = (facts.client.address, facts.sender.as_deref()) else { return Ok(None) };
     let helo = facts.helo.as_deref().unwrap_or_default();

@@ -94,6 +94,10 @@ pub struct Service {
     pub hide_client_session: bool,
     /// `myhostname`.
     pub my_hostname: String,
+    /// Who tells what was found (`postern_authserv_id`), if that is wanted (`postern_authentication_results`).
+    pub results_of: Option<String>,
+    /// Somebody asks for authors and signatures.
+    pub looks_at_messages: bool,
     /// `mail_name`.
     pub mail_name: String,
     /// `postern_reject_code_suffix`.
@@ -304,6 +308,8 @@ fn compile_service(name: &str, p: Parameters, registry: &mut TableRegistry, prob
     let overrides = p.get("receive_override_options");
     let has_override = |word: &str| overrides.split([',', ' ', '\t', '\n']).any(|w| w == word);
     let syslog_name = p.get("syslog_name");
+    let results_of = p.bool("postern_authentication_results").then(|| p.get("postern_authserv_id"));
+    let looks_at_messages = plan.asks_about_messages() || results_of.is_some();
     Service {
         name: name.into(),
         tag: format!("{syslog_name}/smtpd").into(),
@@ -332,6 +338,8 @@ fn compile_service(name: &str, p: Parameters, registry: &mut TableRegistry, prob
         limits,
         hide_client_session: p.bool("smtpd_hide_client_session"),
         my_hostname: p.get("myhostname"),
+        looks_at_messages,
+        results_of,
         mail_name: p.get("mail_name"),
         reject_code_suffix: p.bool("postern_reject_code_suffix"),
         content_filter: p.get("content_filter"),

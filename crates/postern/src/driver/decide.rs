@@ -21,6 +21,7 @@ impl Conversation {
             server_port: self.server_port,
             queue_id: self.transaction.queue_id().map(|id| id.to_string()),
             instance: self.instance(),
+            message: self.transaction.message.clone(),
             sasl: self.sasl(),
             tls: self.tls.as_deref().map(crate::tls::TlsSession::facts),
             now: crate::clock::unix_seconds(),
@@ -43,6 +44,9 @@ impl Conversation {
         if self.resets != self.session.resets() {
             self.resets = self.session.resets();
             self.policy_state.reset_transaction();
+        }
+        if decide.moment == Moment::EndOfData {
+            self.look_at_message().await;
         }
         let facts = self.facts();
         self.mails += u32::from(decide.moment == Moment::Mail);

@@ -1,10 +1,11 @@
 //! What a session knows, as the policy takes it, and how a decision's lines look in the log. The same for a session with
 //! a socket and for a rehearsed one.
 
-use policy::{Client, Facts, Protocol, Sasl, Tls};
+use policy::{Client, Facts, MessageFacts, Protocol, Sasl, Tls};
 use smtp::server::ServerSession;
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// What the session itself doesn't know.
 pub struct Surroundings {
@@ -18,6 +19,8 @@ pub struct Surroundings {
     pub queue_id: Option<String>,
     /// What the policy protocol calls an instance.
     pub instance: String,
+    /// The message, once it is whole.
+    pub message: Option<Arc<MessageFacts>>,
     /// The login.
     pub sasl: Option<Sasl>,
     /// The TLS session.
@@ -48,6 +51,7 @@ pub fn facts(session: &ServerSession, around: Surroundings) -> Facts {
         },
         queue_id: around.queue_id,
         instance: around.instance,
+        message: around.message,
         sasl: around.sasl,
         tls: around.tls,
         improper_pipelining: session.improper_pipelining(),

@@ -89,6 +89,7 @@ mod tests {
             size: 0,
             queue_id: None,
             instance: String::new(),
+            message: None,
             sasl: None,
             tls: None,
             improper_pipelining: false,

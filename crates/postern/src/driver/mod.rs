@@ -1,6 +1,7 @@
 //! The driver of SMTP sessions: it owns socket, clock and log, and answers what the pure session asks.
 
 mod auth;
+mod authentication;
 mod client;
 mod conversation;
 mod decide;

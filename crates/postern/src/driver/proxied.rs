@@ -174,6 +174,7 @@ impl Conversation {
         };
         let mut raw = Vec::new();
         self.session.take_content(&mut raw);
+        self.see_content(&raw);
         let Proxied { encoder, ready, .. } = &mut *proxied;
         encoder.push(&raw, ready);
         if let Err(reply) = proxied.content(self).await {

@@ -31,6 +31,10 @@ pub struct Transaction {
     intake: Option<Box<Intake>>,
     /// A before-queue filter takes it.
     pub(super) proxied: Option<Box<Proxied>>,
+    /// The content as the client sends it, if anybody asks who has signed it.
+    pub(super) dkim: Option<Box<message::dkim::Intake>>,
+    /// What was found in it.
+    pub(super) message: Option<Arc<policy::MessageFacts>>,
     /// Content was lost on its way in: the message can't be accepted any more.
     lost: bool,
     instance: OnceLock<String>,
@@ -145,6 +149,7 @@ impl Conversation {
         };
         intake.raw.clear();
         self.session.take_content(&mut intake.raw);
+        self.see_content(&intake.raw);
         if intake.failed.is_some() || intake.cleanup.is_stopped() {
             self.transaction.intake = Some(intake);
             return;
@@ -300,7 +305,8 @@ impl Conversation {
             self.forget_transaction();
             return MessageEnd::Refused(WRITE_ERROR.to_owned());
         };
-        let end = self.store(*intake, id, arrival).await;
+        let results = self.results_header().await;
+        let end = self.store(*intake, id, arrival, results).await;
         self.forget_transaction();
         end
     }
@@ -315,7 +321,7 @@ impl Conversation {
         self.ledger.clear();
     }
 
-    async fn store(&mut self, intake: Intake, id: QueueId, arrival: i64) -> MessageEnd {
+    async fn store(&mut self, intake: Intake, id: QueueId, arrival: i64, results: Option<String>) -> MessageEnd {
         let Intake { cleanup, mut expansion, taken, mut ready, mut large, failed, begun_with, .. } = intake;
         let logged = expansion.log.len();
         let late = self.transaction.effects.get(begun_with..).unwrap_or_default().to_vec();
@@ -327,7 +333,7 @@ impl Conversation {
             expansion.complete(&config, &taken.envelope(), &finished.effects, tables);
             (finished, expansion, ready)
         };
-        let Some((finished, mut expansion, ready)) = lookup::with_tables(&self.site.tables, finish).await else {
+        let Some((finished, mut expansion, mut ready)) = lookup::with_tables(&self.site.tables, finish).await else {
             return MessageEnd::Refused(WRITE_ERROR.to_owned());
         };
         let (before, after) = expansion.log.split_at(logged);
@@ -345,6 +351,16 @@ impl Conversation {
         }
         if let Some(error) = failed {
             return self.storage_failure(id, &error);
+        }
+        if let Some(results) = results {
+            match &mut large {
+                None => drop(ready.splice(0..0, results.bytes())),
+                Some(writer) => {
+                    if let Err(error) = writer.prepend(results.as_bytes()) {
+                        return self.storage_failure(id, &error);
+                    }
+                }
+            }
         }
         let size = large.as_ref().map_or(0, LargeWriter::len) + ready.len() as u64;
         let content = match large.take() {

@@ -25,6 +25,9 @@ pub fn why(restriction: &str, outcome: &str, facts: &Facts, names: &PeerName) ->
         ),
         ("permit_auth_destination", true) => format!("{} is none of our domains", domain(recipient)),
         ("reject_unknown_client_hostname", true) => format!("its name is {}", names.name),
+        ("reject_dmarc_fail" | "check_dmarc_access", true) if facts.message.is_none() => {
+            "there is no message to look at here".to_owned()
+        }
         ("reject_unauth_pipelining", true) => "the client waited for its turn".to_owned(),
         ("smtpd_reject_unlisted_recipient", true) => "the address exists, or its domain lists no recipients".to_owned(),
         _ => return None,
@@ -138,6 +141,11 @@ pub fn what_would_change(step: &StepStory, inquiry: &Inquiry, verdict: &str) -> 
                 ),
                 "the domain's owner decides by the TXT record above".to_owned(),
                 "check_spf_access with an entry \"fail:DOMAIN DUNNO\" makes exceptions".to_owned(),
+            ],
+            "reject_dmarc_fail" => vec![
+                "the domain's owner decides by the TXT record of _dmarc above; mail of theirs should pass SPF or have a DKIM signature of theirs".to_owned(),
+                "mailing lists and forwarders break both: permit those that you trust before it".to_owned(),
+                "check_dmarc_access with an entry \"reject:DOMAIN DUNNO\" makes exceptions".to_owned(),
             ],
             "check_policy_service" => vec![
                 "a greylisting service answers otherwise some minutes later".to_owned(),

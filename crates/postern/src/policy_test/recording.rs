@@ -259,7 +259,7 @@ fn draft(site: &Site, record: &Record<Bound>, told: &[&Record<Bound>]) -> Draft 
             Ask::Table(spec, _, Ok(None)) => draft.table(spec),
             Ask::Dns(rtype, name, answer) => dns(&mut draft, record.address, *rtype, name, answer),
             Ask::Verify(address, told) => draft.verified(address, told),
-            Ask::Policy(..) => {}
+            Ask::Policy(..) | Ask::Message(_) => {}
         }
     }
     for ask in told.iter().flat_map(|r| &r.asked) {

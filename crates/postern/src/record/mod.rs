@@ -4,6 +4,7 @@
 //! of its own writes them. What can't be kept is counted and lost: the record never holds mail up.
 
 mod code;
+mod message;
 mod reader;
 mod recorder;
 mod search;

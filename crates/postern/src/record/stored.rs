@@ -1,6 +1,7 @@
 //! A decision as it is kept. Texts that come again and again (lists, restrictions, tables) are numbers: a segment of the
 //! record has each of them once.
 
+use super::message::StoredMessage;
 use super::texts::Dictionary;
 use super::{Code, Made};
 use policy::{
@@ -103,6 +104,8 @@ pub enum Ask<T> {
     Policy(T, Result<String, String>),
     /// An address, and what is known of it, as [`policy::Verification::told`] has it.
     Verify(String, String),
+    /// What was found in the message.
+    Message(StoredMessage),
 }
 
 /// A client's certificate.
@@ -263,6 +266,7 @@ impl Record<Unbound> {
             Ask::Dns(rtype, name, answer) => Ask::Dns(rtype, name, answer),
             Ask::Policy(service, action) => Ask::Policy(text(service), action),
             Ask::Verify(address, found) => Ask::Verify(address, found),
+            Ask::Message(found) => Ask::Message(found),
         });
         Record {
             code: self.code,
@@ -321,6 +325,7 @@ pub fn service_name(service: &PolicyService) -> Cow<'_, str> {
 /// Questions whose answers say something, each once.
 fn asked(made: &Made, texts: &mut Dictionary) -> Vec<Ask<Unbound>> {
     let mut kept: Vec<Ask<Unbound>> = Vec::new();
+    kept.extend(made.facts.message.as_deref().map(|found| Ask::Message(found.into())));
     for (at, (question, answer)) in made.asked.iter().enumerate() {
         let ask = match (question, answer) {
             (Question::Table { table, key }, Answer::Table(found)) => {

@@ -3,7 +3,7 @@
 use super::stored::{Bound, dns_status, outcome_word};
 use super::{Ask, Record, StoredAnswer};
 use crate::explain::{Asked, DecisionStory, Exchange, StepStory, Story, entry_place};
-use policy::DnsStatus;
+use policy::{DnsStatus, MessageFacts};
 
 impl Record<Bound> {
     /// What the client said at that moment.
@@ -100,6 +100,16 @@ fn told(ask: &Ask<Bound>) -> Asked {
             let word = super::stored::TYPES.get(usize::from(*rtype)).map_or("?", |rtype| rtype.word());
             let (answer, found) = dns(answer);
             Asked { question: format!("DNS {word} {name}"), answer, found, place: None }
+        }
+        Ask::Message(found) => {
+            let found = MessageFacts::from(found);
+            let authors = match &found.author_problem {
+                Some(problem) => problem.clone(),
+                None => format!("author {}", found.authors.join(", ")),
+            };
+            let signers = found.dkim.iter().map(|it| format!(", DKIM {} of {}", it.result.word(), it.domain));
+            let answer = authors + &signers.collect::<String>();
+            Asked { question: "the message".to_owned(), answer, found: true, place: None }
         }
         Ask::Policy(service, action) => {
             let answer = action.as_ref().map_or_else(|reason| format!("failed: {reason}"), |a| format!("action={a}"));

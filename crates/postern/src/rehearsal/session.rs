@@ -5,8 +5,8 @@ use crate::daemon::site::Service;
 use crate::driver::facts::{self, Surroundings};
 use crate::driver::reply::{self, Finished};
 use policy::{
-    Answer, Ask, Client, Decision, Effect, Evaluation, Facts, Ledger, LogEntry, MatchList, Matched, PeerName,
-    PolicyState, Question, Sasl, Suspend, TableId, Tls, World,
+    Answer, Ask, Client, Decision, Effect, Evaluation, Facts, Ledger, LogEntry, MatchList, Matched, MessageFacts,
+    PeerName, PolicyState, Question, Sasl, Suspend, TableId, Tls, World,
 };
 use smtp::server::{
     Authorised, Counted, Decide, EhloKeywords, Event, Flush, Handshake, MessageEnd, Moment, ServerSession,
@@ -83,6 +83,8 @@ pub struct Rehearsal<W> {
     asleep: Option<(u64, Question, Evaluation, Decide)>,
     open: bool,
     content: Vec<u8>,
+    /// What is known of it, once it is whole.
+    message: Option<Arc<MessageFacts>>,
     /// What access rules want done with the message, and how many of them came before its content.
     effects: Vec<Effect>,
     early: usize,
@@ -127,6 +129,7 @@ impl<W: World> Rehearsal<W> {
             asleep: None,
             open: false,
             content: Vec::new(),
+            message: None,
             effects: Vec::new(),
             early: 0,
             partial: Vec::new(),
@@ -340,12 +343,34 @@ impl<W: World> Rehearsal<W> {
     fn forget_transaction(&mut self) {
         self.open = false;
         self.content.clear();
+        self.message = None;
         self.effects.clear();
         self.state.reset_transaction();
         self.ledger.clear();
     }
 
+    /// What restrictions at the end of data may know of the message.
+    fn look_at_message(&mut self) -> Result<(), Stuck> {
+        let asks = self.setting.service.plan.asks_about_messages();
+        if !asks || self.content.is_empty() || self.message.is_some() {
+            return Ok(());
+        }
+        let mut intake = message::dkim::Intake::new();
+        intake.feed(&self.content);
+        let now = self.setting.epoch + self.now / 1000;
+        let mut ask = Ask { ledger: &mut self.ledger, world: &mut self.world };
+        let (facts, _) = crate::authentication::judge(&intake.finish(), now, &mut ask);
+        if let Some(question) = self.ledger.take_pending().pop() {
+            return Err(Stuck::Question(Box::new(question)));
+        }
+        self.message = Some(Arc::new(facts));
+        Ok(())
+    }
+
     fn decide(&mut self, decide: Decide, mut evaluation: Evaluation) -> Result<(), Stuck> {
+        if decide.moment == Moment::EndOfData {
+            self.look_at_message()?;
+        }
         let facts = self.facts();
         let mut ask = Ask { ledger: &mut self.ledger, world: &mut self.world };
         match evaluation.run(&self.setting.service.plan, &facts, &mut self.state, &mut ask) {
@@ -405,6 +430,7 @@ impl<W: World> Rehearsal<W> {
             server_port: setting.server_port,
             queue_id: self.open.then(|| "QID".to_owned()),
             instance: String::new(),
+            message: self.message.clone(),
             sasl: setting.login.clone(),
             tls: setting.tls.clone(),
             now: setting.epoch + self.now / 1000,

@@ -172,6 +172,7 @@ fn facts(record: &Record<Bound>) -> Facts {
         size: record.size,
         queue_id: record.queue_id.clone(),
         instance: String::new(),
+        message: record.message().map(Arc::new),
         sasl: record.login.as_ref().map(sasl),
         tls: record.tls.as_ref().map(tls),
         improper_pipelining: record.pipelining,

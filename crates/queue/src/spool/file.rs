@@ -3,7 +3,7 @@
 use super::SpoolError;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -121,6 +121,16 @@ impl Files {
         self.check(FileOperation::Write(bytes.len()), path)
             .and_then(|()| file.write_all(bytes))
             .map_err(|error| failed("write", path, error))
+    }
+
+    /// Reads as much as there is room for.
+    pub fn read_at(&self, file: &File, path: &Path, offset: u64, room: &mut [u8]) -> Result<(), SpoolError> {
+        file.read_exact_at(room, offset).map_err(|error| failed("read", path, error))
+    }
+
+    /// What is written next comes at the end.
+    pub fn seek_end(&self, mut file: &File, path: &Path) -> Result<(), SpoolError> {
+        file.seek(SeekFrom::End(0)).map(|_| ()).map_err(|error| failed("seek", path, error))
     }
 
     /// Writes all slices at `offset`, in as few calls as the system allows.

@@ -4,6 +4,7 @@ use super::SpoolError;
 use super::file::Files;
 use crate::envelope::{Content, LargeContent};
 use std::fs::File;
+use std::io::IoSlice;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,6 +76,25 @@ impl LargeWriter {
         }
         self.buffer.extend_from_slice(bytes);
         Ok(())
+    }
+
+    /// Puts content before what is written already, which moves: for what is known only in the end.
+    pub fn prepend(&mut self, head: &[u8]) -> Result<(), SpoolError> {
+        self.flush()?;
+        let mut block = vec![0; BUFFER_SIZE];
+        let shift = head.len() as u64;
+        let mut end = self.inner.len;
+        let Self { files, inner, .. } = self;
+        while end > 0 {
+            let start = end.saturating_sub(BUFFER_SIZE as u64);
+            let part = &mut block[..usize::try_from(end - start).unwrap_or(BUFFER_SIZE)];
+            files.read_at(&inner.file, &inner.path, start, part)?;
+            files.write_at(&inner.file, &inner.path, start + shift, &mut [IoSlice::new(part)])?;
+            end = start;
+        }
+        files.write_at(&inner.file, &inner.path, 0, &mut [IoSlice::new(head)])?;
+        inner.len += shift;
+        files.seek_end(&inner.file, &inner.path)
     }
 
     /// Bytes written so far.
