@@ -9,6 +9,7 @@ use testkit::tools::{find, skipped};
 use testkit::{Dialog, FixtureDns};
 
 use crate::policy::{answer_to, start_policyd_spf};
+use crate::record::{ask, wait_told};
 use crate::server::Server;
 
 const ZONE: &str = r#"
@@ -311,4 +312,20 @@ fn mail_that_its_author_disowns_is_refused() {
     server.wait_log(&format!(
         "reject: END-OF-MESSAGE from mx.good.example[192.0.2.10]: {refused}; from=<a@bounces.example>"
     ));
+    // the record knows what was in the messages, and decides alike
+    deliver(&server, "a@bounces.example", &signed.replace("Hello", "Hullo"));
+    deliver(&server, "a@bounces.example", &signed);
+    let etc = server.etc().display().to_string();
+    let told = wait_told("why", &["192.0.2.10", "-c", &etc], "DKIM pass of bank.example");
+    for text in [
+        "answer the message = there is more than one From header",
+        "answer the message = author bank.example, DKIM pass of bank.example",
+        "answer the message = author bank.example, DKIM fail of bank.example",
+        "answer DNS TXT sel._domainkey.bank.example = \"v=DKIM1;",
+        "answer DNS TXT _dmarc.bank.example = \"v=DMARC1; p=reject; sp=none\"",
+    ] {
+        assert!(told.contains(text), "no {text:?} in:\n{told}");
+    }
+    let (same, status) = ask("replay", &[&etc]);
+    assert!(same.contains(" as before\n") && !same.contains("now ") && status == Some(0), "{same}");
 }

@@ -17,14 +17,14 @@ const OTHER: &str = "smtpd_relay_restrictions = permit_mynetworks, reject_unauth
     smtpd_recipient_restrictions = check_recipient_access inline:{ {yes@example.com = REJECT not any more} }\n";
 
 /// What a command prints, and its exit status.
-fn ask(command: &str, arguments: &[&str]) -> (String, Option<i32>) {
+pub fn ask(command: &str, arguments: &[&str]) -> (String, Option<i32>) {
     let output = Command::new(postern()).arg(command).args(arguments).output().expect("it runs");
     let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     (text.concat(), output.status.code())
 }
 
 /// Asks until the answer has this text: the record is written some time after the reply.
-fn wait_told(command: &str, arguments: &[&str], text: &str) -> String {
+pub fn wait_told(command: &str, arguments: &[&str], text: &str) -> String {
     let mut told = String::new();
     wait_until(Duration::from_secs(15), || {
         told = ask(command, arguments).0;

@@ -186,3 +186,33 @@ fn there_are_five_signatures_at_most() {
     assert_eq!(collect(&(signature.repeat(9) + mail)).signatures.len(), 5);
     assert_eq!(told(&(signature.repeat(2) + mail)), ["pass"; 3]);
 }
+
+/// Whatever somebody sends: no panic.
+#[test]
+fn nothing_that_is_sent_does_harm() {
+    let mut seed = 11_u64;
+    let mut dice = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(seed >> 33).unwrap() % below
+    };
+    for mail in [mail!("two"), mail!("simple-simple"), mail!("length")] {
+        for _ in 0..300 {
+            let mut bytes = mail.as_bytes().to_vec();
+            for _ in 0..=dice(3) {
+                let at = dice(bytes.len());
+                match dice(4) {
+                    0 => bytes[at] = b";=:\n \t@\xff\0b"[dice(10)],
+                    1 => drop(bytes.drain(at..(at + dice(200)).min(bytes.len()))),
+                    2 => bytes.truncate(at.max(1)),
+                    _ => bytes.insert(at, b"\n;=\r ,<\""[dice(8)]),
+                }
+            }
+            let mut intake = Intake::new();
+            bytes.chunks(1 + dice(50)).for_each(|piece| intake.feed(piece));
+            for signature in intake.finish().signatures {
+                let answer = signature.key_name().map(|name| key(&name));
+                signature.verify(answer.as_ref(), NOW);
+            }
+        }
+    }
+}

@@ -175,3 +175,54 @@ fn the_suite_of_rfc_7208_passes() {
     assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
     assert_eq!(count, 203);
 }
+
+/// Whatever somebody publishes: no panic, and an end within the limits.
+#[test]
+fn nothing_that_is_published_does_harm() {
+    let words: Vec<String> = scenarios()
+        .iter()
+        .flat_map(|scenario| scenario.zone.values().flatten().cloned().collect::<Vec<_>>())
+        .filter(|(kind, _)| kind == "SPF" || kind == "TXT")
+        .flat_map(|(_, text)| elements(&text).concat().split(' ').map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    let mut seed = 7_u64;
+    let mut dice = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(seed >> 33).unwrap() % below
+    };
+    for _ in 0..5_000 {
+        let mut text = String::from("v=spf1");
+        for _ in 0..dice(6) {
+            let mut word = words[dice(words.len())].clone();
+            if dice(3) == 0 && !word.is_empty() {
+                let at = dice(word.len());
+                let odd = ['%', '{', '}', '/', ':', '=', '\u{e9}', '.', '0'][dice(9)];
+                if word.is_char_boundary(at) {
+                    word.insert(at, odd);
+                }
+            }
+            text.push(' ');
+            text.push_str(&word);
+        }
+        let asked = std::cell::Cell::new(0);
+        let query = SpfQuery {
+            client: "192.0.2.1".parse().unwrap(),
+            sender: "a%b{c@x.example",
+            helo: "%{h}",
+            receiver: "mail.example.net",
+            now: 0,
+        };
+        let verdict = check_host(&query, &mut |rtype, name| {
+            assert!(name.len() <= 253 && name.split('.').all(|label| (1..=63).contains(&label.len())), "{name}");
+            asked.set(asked.get() + 1);
+            let text: Arc<str> = text.as_str().into();
+            Ok(Arc::new(match rtype {
+                RecordType::Txt => DnsAnswer::found(vec![DnsRecord::Txt(text)], Vec::new()),
+                RecordType::Mx => DnsAnswer::found(vec![DnsRecord::Mx(0, "mx.example".into()); 10], Vec::new()),
+                RecordType::Ptr => DnsAnswer::found(vec![DnsRecord::Name("p.example".into()); 50], Vec::new()),
+                _ => DnsAnswer::found(vec![DnsRecord::Address("192.0.2.9".parse().unwrap())], Vec::new()),
+            }))
+        });
+        assert!(verdict.is_ok() && asked.get() <= 250, "{} questions: {text}", asked.get());
+    }
+}
