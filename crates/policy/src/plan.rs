@@ -7,6 +7,7 @@ pub(crate) use judge::{RELAY_CLOSERS, distance, nearest_restriction};
 use crate::address::{AddressMaps, Routing};
 use crate::match_list::{ListKind, MatchList, parent_style};
 use crate::policy_service::{PolicyService, PolicyServices};
+use crate::question::TableId;
 use crate::restriction::{
     DnsblReplies, Input, Item, Kind, List, NEED_MESSAGE, Origin, PermErrorAction, SpfActions, VerifySettings, Words,
     is_reply_template, parse,
@@ -79,6 +80,8 @@ pub struct Plan {
     pub(crate) dnsbl: DnsblReplies,
     pub(crate) spf: SpfActions,
     pub(crate) mynetworks: MatchList,
+    /// With `postern_distrust_gateways`: addresses of `mynetworks` that turned out to be no client's.
+    pub(crate) distrusted: Option<TableId>,
     pub(crate) mx_backup_networks: MatchList,
     pub(crate) permit_log: MatchList,
     pub(crate) interfaces: Vec<IpAddr>,
@@ -116,7 +119,16 @@ pub struct Plan {
     pub(crate) routing: Routing,
 }
 
+/// The name under which a decision asks for them. As a table it is empty: whoever watches the gateways answers instead.
+const DISTRUSTED: &str = "inline:{distrusted_gateways=here}";
+
 impl Plan {
+    /// Addresses of `mynetworks` that turned out to be no client's: the table that is asked for them, if any is. Keys are
+    /// addresses, any value means distrust.
+    pub fn distrusted(&self) -> Option<TableId> {
+        self.distrusted
+    }
+
     /// Compile the policy of a service. All problems are reported at once; with an error among them the plan must
     /// not be used.
     pub fn compile(settings: &dyn Settings, tables: &mut TableRegistry) -> (Self, Vec<Diagnostic>) {
@@ -191,6 +203,9 @@ impl Compiler<'_> {
             dnsbl,
             spf: self.spf(),
             mynetworks: self.match_list("mynetworks", hosts("mynetworks")),
+            distrusted: settings
+                .bool("postern_distrust_gateways")
+                .then(|| self.tables.intern(DISTRUSTED, settings.origin("postern_distrust_gateways"))),
             mx_backup_networks: self.match_list("permit_mx_backup_networks", hosts("permit_mx_backup_networks")),
             permit_log: self.match_list("smtpd_log_access_permit_actions", ListKind::Strings),
             interfaces: settings.interface_addresses(),

@@ -1,10 +1,11 @@
 //! Who answers the questions of a decision: tables from memory, DNS from the cache or the network, sleeps from the clock.
 
 use crate::dns::Resolver;
+use crate::gateway::GatewayWatch;
 use crate::maillog::Log;
 use crate::verify::Verifier;
 use crate::{lookup, policy_service};
-use policy::{Answer, PeerName, Question, Verification, World};
+use policy::{Answer, PeerName, Question, TableId, Verification, World};
 use std::sync::Arc;
 use std::time::Duration;
 use tables::TableSet;
@@ -22,11 +23,19 @@ pub struct Answerer {
     pub log: Option<(Log, Arc<str>)>,
     /// Who verifies addresses, if anybody does.
     pub verifier: Option<Arc<Verifier>>,
+    /// Who watches the gateways, and as which table that is asked.
+    pub gateways: Option<(TableId, Arc<GatewayWatch>)>,
 }
 
 impl World for Answerer {
     fn answer(&mut self, question: &Question) -> Option<Answer> {
         match question {
+            Question::Table { table, key } if self.gateways.as_ref().is_some_and(|(asked, _)| asked == table) => {
+                let address = key.parse().ok();
+                let is_there = |(_, watch): &(_, Arc<GatewayWatch>)| address.is_some_and(|it| watch.is_distrusted(it));
+                let found = self.gateways.as_ref().is_some_and(is_there);
+                Some(Answer::Table(Ok(found.then(|| "distrusted".into()))))
+            }
             Question::Table { table, key } => {
                 let found = self.tables.lookup_now(table.0, key)?;
                 Some(Answer::Table(found.map_err(|error| error.text().clone())))

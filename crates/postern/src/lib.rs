@@ -12,6 +12,7 @@ pub mod dns;
 pub mod dns_lists;
 pub mod driver;
 pub mod explain;
+mod gateway;
 pub mod lint;
 mod lookup;
 pub mod maillog;

@@ -7,6 +7,7 @@ mod content;
 mod databases;
 mod dnsbl;
 mod durability;
+mod gateways;
 mod haproxy;
 mod hostile;
 mod limits;

@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::decision::LogEntry;
 use crate::facts::PeerStatus;
 use crate::match_list::Matched;
-use crate::question::Suspend;
+use crate::question::{Answer, Question, Suspend};
 use crate::refusal::Refusal;
 use crate::step::{Permit, Step};
 use crate::subject::Subject;
@@ -55,6 +55,7 @@ fn permit_mynetworks(context: &mut Context<'_, '_>, _: &Arg) -> Result<Step, Sus
     let list = &context.plan.mynetworks;
     let name = if list.needs_name() { context.peer_name()?.name } else { "".into() };
     match list.matches_host(&name, context.facts.client.address, context.ask)? {
+        Matched::Yes if is_distrusted(context)? => Ok(Step::Dunno),
         Matched::Yes => {
             if context.plan.legacy_networks
                 && !context.facts.client.address.is_some_and(|it| context.plan.routing.is_own_address(it))
@@ -74,6 +75,15 @@ fn permit_mynetworks(context: &mut Context<'_, '_>, _: &Arg) -> Result<Step, Sus
             Ok(Step::Abort(Refusal::lookup_failure(&name)))
         }
     }
+}
+
+/// `postern_distrust_gateways`: is the address no client's? Whoever can't tell says that it is.
+fn is_distrusted(context: &mut Context<'_, '_>) -> Result<bool, Suspend> {
+    let (Some(table), Some(address)) = (context.plan.distrusted, context.facts.client.address) else {
+        return Ok(false);
+    };
+    let answer = context.ask.get(Question::Table { table, key: address.to_string() })?;
+    Ok(!matches!(answer, Answer::Table(Ok(None))))
 }
 
 fn permit_inet_interfaces(context: &mut Context<'_, '_>, _: &Arg) -> Result<Step, Suspend> {
@@ -121,6 +131,24 @@ mod tests {
 
     fn bench(list: &str) -> Bench {
         Bench::new(&[("smtpd_client_restrictions", list)], Script::default())
+    }
+
+    #[test]
+    fn an_address_that_is_no_clients_is_outside() {
+        let lists = [("mynetworks", "192.0.2.0/24"), ("smtpd_client_restrictions", "permit_mynetworks, reject")];
+        let on = [lists[0], lists[1], ("postern_distrust_gateways", "yes")];
+        let known = |address: &str| Script::default().entry("inline:{distrusted_gateways=here}", address, "distrusted");
+        let failed = Script::default().failure("inline:{distrusted_gateways=here}", "192.0.2.7", "nobody knows");
+        let refused = "554 5.7.1 <unknown[192.0.2.7]>: Client host rejected: Access denied";
+        for (settings, script, want) in [
+            (&lists[..], known("192.0.2.7"), "250"),
+            (&on, Script::default(), "250"),
+            (&on, known("192.0.2.8"), "250"),
+            (&on, known("192.0.2.7"), refused),
+            (&on, failed, refused),
+        ] {
+            assert_eq!(Bench::new(settings, script).client("192.0.2.7").reply(), want, "{settings:?}");
+        }
     }
 
     #[test]

@@ -141,6 +141,7 @@ impl SiteRouter {
             peername_lookup: false,
             log: None,
             verifier: None,
+            gateways: None,
         };
         let mut ledger = Ledger::default();
         loop {

@@ -8,6 +8,7 @@ use crate::clock;
 use crate::deliver::{self, DeliverHandle};
 use crate::dns::{Hosts, Learnt, Resolver, ResolverConfig};
 use crate::driver::{self, RecentlyKnown, Worker};
+use crate::gateway::GatewayWatch;
 use crate::lint;
 use crate::maillog::{self, Log, Target};
 use crate::memory::{self, Tide};
@@ -241,6 +242,7 @@ struct Server {
     ids: Arc<QueueIdSource>,
     learnt: Arc<Learnt>,
     anvil: Arc<Anvil>,
+    gateways: Arc<GatewayWatch>,
     failures: Arc<Failures>,
     takeover: Arc<Takeover>,
     recorder: Option<(Recorder, JoinHandle<()>)>,
@@ -284,6 +286,7 @@ impl Server {
             ids,
             learnt,
             anvil,
+            gateways: Arc::new(GatewayWatch::new(lint::networks::default_gateway())),
             failures,
             takeover: Arc::default(),
             recorder,
@@ -302,7 +305,7 @@ impl Server {
         let (ids, deliver, learnt) = (Arc::clone(&self.ids), self.deliver.clone(), Arc::clone(&self.learnt));
         let recorder = self.recorder.as_ref().map(|(recorder, _)| recorder.clone());
         let (anvil, failures) = (Arc::clone(&self.anvil), Arc::clone(&self.failures));
-        let verifier = Arc::clone(&self.verifier);
+        let (verifier, gateways) = (Arc::clone(&self.verifier), Arc::clone(&self.gateways));
         let takeover = Arc::clone(&self.takeover);
         let runtime = event_loop()?;
         let thread = std::thread::Builder::new().name(format!("smtpd-{number}")).spawn(move || {
@@ -318,6 +321,7 @@ impl Server {
                     verifier,
                     nothing_ahead: RecentlyKnown::default(),
                     anvil,
+                    gateways,
                     failures,
                     takeover,
                     recorder,

@@ -74,6 +74,10 @@ pub struct Service {
     pub proxy_protocol: bool,
     /// `smtpd_upstream_proxy_timeout`.
     pub proxy_timeout: Duration,
+    /// `mynetworks`, for the lost-client-address alarm.
+    pub mynetworks: MatchList,
+    /// `postern_distrust_gateways`.
+    pub distrusts_gateways: bool,
     /// `smtpd_proxy_filter`.
     pub proxy_filter: Option<Arc<ProxyFilter>>,
     /// `smtpd_timeout`, for writing.
@@ -287,6 +291,8 @@ fn compile_service(name: &str, p: Parameters, registry: &mut TableRegistry, prob
         problems.extend(found);
         list
     };
+    // The plan has told what is wrong with it.
+    let mynetworks = hosts("mynetworks", registry, &mut Vec::new());
     let authorisation = Authorisation {
         xclient: hosts("smtpd_authorized_xclient_hosts", registry, problems),
         xforward: hosts("smtpd_authorized_xforward_hosts", registry, problems),
@@ -328,6 +334,8 @@ fn compile_service(name: &str, p: Parameters, registry: &mut TableRegistry, prob
         long_queue_ids: p.bool("enable_long_queue_ids"),
         proxy_protocol: p.get("smtpd_upstream_proxy_protocol") == "haproxy",
         proxy_timeout: p.time("smtpd_upstream_proxy_timeout"),
+        mynetworks,
+        distrusts_gateways: p.bool("postern_distrust_gateways"),
         proxy_filter: ProxyFilter::compile(&p, problems),
         write_timeout: p.time("smtpd_timeout"),
         sasl_authenticated_header: p.bool("smtpd_sasl_authenticated_header"),

@@ -100,6 +100,7 @@ impl Conversation {
             peername_lookup: service.peername_lookup,
             log: Some((worker.log.clone(), Arc::clone(&service.tag))),
             verifier: Some(Arc::clone(&worker.verifier)),
+            gateways: service.plan.distrusted().map(|table| (table, Arc::clone(&worker.gateways))),
         };
         let ledger = if worker.recorder.is_some() { Ledger::with_journal() } else { Ledger::default() };
         let address = peer.ip().to_canonical();
@@ -230,6 +231,9 @@ impl Conversation {
                     self.decide(decide.clone()).await
                 };
                 let verdict = if self.milters.is_some() { self.ask_milters(&decide, verdict).await } else { verdict };
+                if decide.moment == Moment::Rcpt {
+                    self.watch_strangers().await;
+                }
                 if decide.moment == Moment::Rcpt && matches!(verdict, Verdict::Reject { .. }) {
                     self.watch_recipient(false).await;
                 }

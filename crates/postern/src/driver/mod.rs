@@ -16,6 +16,7 @@ pub mod proxy_protocol;
 mod recent;
 mod replies;
 pub mod reply;
+mod strangers;
 mod stream;
 mod takeover;
 mod tls;
@@ -30,6 +31,7 @@ use crate::anvil::Anvil;
 use crate::daemon::site::Site;
 use crate::deliver::DeliverHandle;
 use crate::dns::Resolver;
+use crate::gateway::GatewayWatch;
 use crate::maillog::Log;
 use crate::record::Recorder;
 use crate::sasl::failures::Failures;
@@ -60,6 +62,8 @@ pub struct Worker {
     pub nothing_ahead: RecentlyKnown,
     /// Who counts what clients do, in all loops together.
     pub anvil: Arc<Anvil>,
+    /// Who watches where strangers come from, in all loops together.
+    pub gateways: Arc<GatewayWatch>,
     /// Who counts failed logins, in all loops together.
     pub failures: Arc<Failures>,
     /// Who watches what logins send.

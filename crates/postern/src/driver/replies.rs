@@ -61,7 +61,7 @@ impl Conversation {
             xclient,
             xforward: self.client_matches(|s| &s.authorisation.xforward).await,
             verp: self.client_matches(|s| &s.authorisation.verp).await,
-            bare_newline_exempt: self.client_matches(|s| &s.authorisation.bare_newline).await,
+            bare_newline_exempt: !self.is_distrusted() && self.client_matches(|s| &s.authorisation.bare_newline).await,
             event_limit_exempt: self.is_limit_exempt,
             discard_ehlo_keywords: self.discarded_keywords().await,
         }
@@ -231,7 +231,7 @@ impl Conversation {
                     if list.needs_name() {
                         self.client.settle().await;
                     }
-                    self.matches(list).await
+                    !self.is_distrusted() && self.matches(list).await
                 }
                 RewriteClients::SaslAuthenticated => self.session.login().is_some(),
                 RewriteClients::Certificates { all } => self.has_known_certificate(*all).await,

@@ -29,6 +29,8 @@ pub struct Transaction {
     /// The headers are ours to complete (`local_header_rewrite_clients`).
     pub local_rewrite: bool,
     intake: Option<Box<Intake>>,
+    /// The lost-client-address alarm has seen it.
+    pub(super) is_watched: bool,
     /// A before-queue filter takes it.
     pub(super) proxied: Option<Box<Proxied>>,
     /// The content as the client sends it, if anybody asks who has signed it.

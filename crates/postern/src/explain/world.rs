@@ -35,8 +35,14 @@ impl Live {
             server::resolver(site, &Arc::new(Learnt::default()))
         };
         let tables = Arc::clone(&site.tables);
-        let answerer =
-            Answerer { tables, resolver, peername_lookup: service.peername_lookup, log: None, verifier: None };
+        let answerer = Answerer {
+            tables,
+            resolver,
+            peername_lookup: service.peername_lookup,
+            log: None,
+            verifier: None,
+            gateways: None,
+        };
         Ok(Self { runtime, answerer, addresses: verify::Settings::of(&site.parameters) })
     }
 }

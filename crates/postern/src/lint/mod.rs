@@ -6,7 +6,7 @@
 pub mod codes;
 mod domains;
 mod files;
-mod networks;
+pub mod networks;
 mod report;
 mod snippet;
 mod texts;

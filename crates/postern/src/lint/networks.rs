@@ -127,9 +127,8 @@ fn contains((network, prefix): (IpAddr, u8), address: IpAddr) -> bool {
 pub fn containers() -> Vec<Gateway> {
     let inside = ["/.dockerenv", "/run/.containerenv"].iter().any(|path| std::path::Path::new(path).exists());
     if inside {
-        let route = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
         let what = "the container's gateway: clients from outside can seem to come from there".to_owned();
-        return default_route(&route).map(|address| Gateway { address, what }).into_iter().collect();
+        return default_gateway().map(|address| Gateway { address, what }).into_iter().collect();
     }
     let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
     let bridges = interfaces.filter(|interface| is_bridge(&interface.interface_name));
@@ -140,6 +139,11 @@ pub fn containers() -> Vec<Gateway> {
             Some(Gateway { address, what: format!("and with it every container behind the interface {name}") })
         })
         .collect()
+}
+
+/// The machine's default gateway, if it has one.
+pub fn default_gateway() -> Option<IpAddr> {
+    default_route(&std::fs::read_to_string("/proc/net/route").unwrap_or_default())
 }
 
 fn is_bridge(name: &str) -> bool {

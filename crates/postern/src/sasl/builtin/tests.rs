@@ -37,6 +37,7 @@ impl Bench {
             peername_lookup: false,
             log: None,
             verifier: None,
+            gateways: None,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self { runtime, world, backend: Backend::Builtin(Arc::new(accounts)), _dir: dir }
