@@ -124,6 +124,7 @@ impl Conversation {
             }
         };
         proxied.is_spoilt |= answer.as_ref().is_err_and(|reply| reply == WRITE_ERROR);
+        self.watch_recipient(answer.is_ok()).await;
         self.session.recipient_answered(answer);
     }
 
