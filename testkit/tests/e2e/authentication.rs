@@ -170,8 +170,31 @@ impl Key {
         String::from_utf8(output.stdout).expect("text").replace("\r\n", "\n")
     }
 
+    /// Signed by opendkim itself, with this canonical form of the body.
+    fn opendkim(&self, mail: &str, body: &str) -> Option<String> {
+        let Some(program) = find("opendkim") else {
+            skipped("DKIM by opendkim", "package opendkim is missing");
+            return None;
+        };
+        let (settings, message) = (self.dir.path().join("opendkim.conf"), self.dir.path().join("message"));
+        let text = format!(
+            "Domain bank.example\nSelector {}\nKeyFile {}\nMode s\nCanonicalization relaxed/{body}\n\
+             RequireSafeKeys false\nSyslog no\n",
+            self.selector,
+            self.private().display()
+        );
+        fs::write(&settings, text).expect("its settings");
+        fs::write(&message, mail.replace('\n', "\r\n")).expect("a message");
+        let mut command = Command::new(program);
+        command.arg("-x").arg(&settings).arg("-t").arg(&message).args(["-v", "-v"]);
+        let told = self.run(&mut command, "");
+        let value = told.split_once("hname='DKIM-Signature' hvalue='").and_then(|(_, rest)| rest.split_once('\''));
+        let (value, _) = value.unwrap_or_else(|| panic!("no signature: {told}"));
+        Some(format!("DKIM-Signature: {value}\n{mail}"))
+    }
+
     /// Signed by opendkim's test program, which knows nothing newer than rsa-sha1.
-    fn opendkim(&self, mail: &str) -> String {
+    fn opendkim_testmsg(&self, mail: &str) -> String {
         let program = find("opendkim-testmsg").expect("it is installed");
         let mut command = Command::new(program);
         command.args(["-d", "bank.example", "-s", self.selector, "-k"]).arg(self.private());
@@ -233,7 +256,8 @@ fn signatures_are_judged() {
     let Some(key) = Key::new("sel", "2048") else { return };
     let dns = FixtureDns::start(&format!("{ZONE}{POLICY}{}", key.record())).expect("DNS");
     let server = start(&dns, RESULTS);
-    let mut signed = Vec::new();
+    let mut signed: Vec<String> =
+        ["simple", "relaxed"].into_iter().filter_map(|body| key.opendkim(SIGNED, body)).collect();
     for (header, body) in [("simple", "simple"), ("simple", "relaxed"), ("relaxed", "simple"), ("relaxed", "relaxed")] {
         signed.extend(key.dkimpy(SIGNED, header, body));
     }
@@ -253,7 +277,7 @@ fn signatures_are_judged() {
         });
         assert_eq!(told.count(), count, "{}", results(all.last().expect("mail")));
     }
-    assert!(deliver(&server, "a@bounces.example", &key.opendkim(SIGNED)).starts_with("250 "));
+    assert!(deliver(&server, "a@bounces.example", &key.opendkim_testmsg(SIGNED)).starts_with("250 "));
     let all = server.wait_mail("u", signed.len() + 1);
     let old = "\tdkim=permerror reason=\"rsa-sha1 proves nothing (RFC 8301)\" header.d=bank.example header.s=sel;\n";
     assert!(all.iter().any(|mail| results(mail).contains(old)), "{}", server.tail());
@@ -316,7 +340,6 @@ fn mail_that_its_author_disowns_is_refused() {
     deliver(&server, "a@bounces.example", &signed.replace("Hello", "Hullo"));
     deliver(&server, "a@bounces.example", &signed);
     let etc = server.etc().display().to_string();
-    let told = wait_told("why", &["192.0.2.10", "-c", &etc], "DKIM pass of bank.example");
     for text in [
         "answer the message = there is more than one From header",
         "answer the message = author bank.example, DKIM pass of bank.example",
@@ -324,7 +347,7 @@ fn mail_that_its_author_disowns_is_refused() {
         "answer DNS TXT sel._domainkey.bank.example = \"v=DKIM1;",
         "answer DNS TXT _dmarc.bank.example = \"v=DMARC1; p=reject; sp=none\"",
     ] {
-        assert!(told.contains(text), "no {text:?} in:\n{told}");
+        wait_told("why", &["192.0.2.10", "-c", &etc], text);
     }
     let (same, status) = ask("replay", &[&etc]);
     assert!(same.contains(" as before\n") && !same.contains("now ") && status == Some(0), "{same}");
