@@ -15,7 +15,7 @@ pub struct PolicyState {
     pub(crate) discard: bool,
     /// `reject_unlisted_sender` was applied to the sender since the sender list was last due.
     pub(crate) sender_checked: bool,
-    /// `reject_unlisted_recipient` was applied to this recipient.
+    /// `reject_unlisted_recipient` was applied to the recipient that was last looked at.
     pub(crate) recipient_checked: bool,
     /// HOLD has fired and was logged.
     pub(crate) held: bool,

@@ -78,6 +78,16 @@ pub const KNOWN: &[Known] = &[
         reason: "Postfix's process remembers from one session to the next that a sender was looked up",
     },
     Known {
+        treatment: Leave(Section::Log, r"^smtpd: warning: restriction `\S+' after `permit' is ignored$"),
+        documented: "docs/differences.md: warnings about lists",
+        reason: "each process of Postfix says it when it starts, postern once",
+    },
+    Known {
+        treatment: Leave(Section::Log, r#"^smtpd: warning: restriction \S+: ".*" is not a domain name$"#),
+        documented: "docs/differences.md: a DNS list without a domain name",
+        reason: "Postfix asks DNS for it and finds nothing",
+    },
+    Known {
         treatment: Replace(
             Section::Log,
             r"^(smtpd: .* proto=\S+(?: helo=<.*>)?) sasl_method=\S+(?: sasl_username=\S+)?(?: sasl_sender=\S+)?$",

@@ -198,7 +198,6 @@ const CHOICES: &[(&str, &[&str])] = &[
     ("local_recipient_maps", &["proxy:unix:passwd.byname $alias_maps", "fail:broken", "inline:{user=x, joe=x}"]),
     ("disable_vrfy_command", &["yes"]),
     ("smtputf8_enable", &["no"]),
-    ("strict_smtputf8", &["yes"]),
     ("smtpd_recipient_limit", &["2", "3"]),
     ("smtpd_history_flush_threshold", &["1"]),
     ("smtpd_policy_service_default_action", &["DUNNO", "DEFER_IF_PERMIT dead", "nonsense"]),

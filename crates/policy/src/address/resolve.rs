@@ -296,7 +296,7 @@ impl Routing {
             maps.get(null_key, false, ask)?
         } else {
             let sender = self.rewrite(sender);
-            self.find_with(maps, &sender, Keys { local_part: false, at_domain: true, internal: true }, ask)?
+            self.find_with(maps, &sender, Keys { local_part: true, at_domain: true, internal: true }, ask)?
         };
         Ok(match found {
             Lookup::Found { value, .. } if value.eq_ignore_ascii_case("dunno") => Ok(None),

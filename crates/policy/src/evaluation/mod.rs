@@ -128,7 +128,10 @@ impl Evaluation {
             if plan.legacy_order {
                 self.recipient = facts.recipient.clone().unwrap_or_default();
             }
-            state.recipient_checked &= !matches!(self.moment, Moment::Rcpt | Moment::Vrfy);
+            // The postmaster's address leaves it as the recipient before had it.
+            if matches!(self.moment, Moment::Rcpt | Moment::Vrfy) && self.phases.len() > 1 {
+                state.recipient_checked = false;
+            }
             self.restore(state);
         }
         while !self.over {
@@ -290,6 +293,7 @@ impl Evaluation {
         }
         let step = check_unlisted(&mut context, subject)?;
         state.sender_checked |= phase == Phase::UnlistedSender;
+        state.recipient_checked |= phase == Phase::UnlistedRecipient;
         self.decision.log.append(&mut log);
         let name =
             if subject == Subject::Sender { "smtpd_reject_unlisted_sender" } else { "smtpd_reject_unlisted_recipient" };

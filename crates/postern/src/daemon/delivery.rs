@@ -152,6 +152,14 @@ impl SiteRouter {
                     let reason = resolved.warnings.join("; ");
                     return Err(Temporary(if reason.is_empty() { "address resolver failure".into() } else { reason }));
                 }
+                Ok(resolved) if resolved.flags.error => {
+                    return Ok(Route {
+                        transport: "error".to_owned(),
+                        nexthop: "5.1.3 bad address syntax".to_owned(),
+                        recipient: resolved.recipient,
+                        is_local: false,
+                    });
+                }
                 Ok(resolved) => {
                     return Ok(Route {
                         transport: resolved.transport,

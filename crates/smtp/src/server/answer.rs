@@ -5,7 +5,7 @@ use super::content::Failure;
 use super::event::{Counted, Event, Flush, MessageEnd, Moment, Verdict};
 use super::session::{Chunk, Phase, Refusal, ServerSession, Waiting};
 use super::statistics::Verb;
-use super::transaction::Bdat;
+use super::transaction::{Bdat, MailOptions};
 use super::transcript::ErrorClass;
 use std::sync::Arc;
 
@@ -85,6 +85,10 @@ impl ServerSession {
         self.pending_recipient = None;
         self.pending_refusal = None;
         self.etrn_domain = None;
+        if moment == Moment::Mail && !reply.starts_with("501 5.1.7 ") {
+            // What the lists refuse leaves nothing behind; what is refused for its syntax does, as in Postfix.
+            self.transaction.options = MailOptions::default();
+        }
         if moment == Moment::Connect {
             self.access_denied = Some(reply.to_owned());
             if counts {
