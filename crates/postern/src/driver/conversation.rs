@@ -242,18 +242,19 @@ impl Conversation {
             Event::Open => {
                 self.transaction.local_rewrite = self.is_local_rewrite().await;
                 match self.service.proxy_filter.clone() {
-                    Some(filter) => self.open_proxied(&filter).await,
+                    // In boxes, as few sessions need the room for it.
+                    Some(filter) => Box::pin(self.open_proxied(&filter)).await,
                     None => self.open_message(),
                 }
             }
-            Event::Recipient if self.service.proxy_filter.is_some() => self.proxy_recipient().await,
+            Event::Recipient if self.service.proxy_filter.is_some() => Box::pin(self.proxy_recipient()).await,
             Event::Recipient => self.watch_recipient(true).await,
-            Event::Data => self.proxy_data().await,
-            Event::Content if self.service.proxy_filter.is_some() => self.proxy_content().await,
+            Event::Data => Box::pin(self.proxy_data()).await,
+            Event::Content if self.service.proxy_filter.is_some() => Box::pin(self.proxy_content()).await,
             Event::Content => self.take_content().await,
             Event::Commit => {
                 let proxied = self.service.proxy_filter.is_some();
-                let end = if proxied { self.proxy_commit().await } else { self.commit().await };
+                let end = if proxied { Box::pin(self.proxy_commit()).await } else { self.commit().await };
                 self.session.committed(end);
             }
             Event::Abort => self.forget_transaction(),
