@@ -6,6 +6,7 @@ use crate::policy_service::{Stream, connect};
 use smtp::proxy::{ForwardedClient, Piece, ProxyReply, ProxyReplyReader, XforwardNames};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 /// More than this of a reply is not read at once.
@@ -34,6 +35,8 @@ pub struct Dialogue {
     /// What came behind a reply.
     unread: Vec<u8>,
     warn: Warn,
+    /// The right to be connected, for as long.
+    _slot: OwnedSemaphorePermit,
     /// No use to talk any more.
     is_broken: bool,
     /// Between DATA and the end of the message.
@@ -57,6 +60,12 @@ impl Dialogue {
         mail: &str,
     ) -> Result<Self, String> {
         let generic = || WRITE_ERROR.to_owned();
+        let slot = timeout(filter.timeout, Arc::clone(&filter.slots).acquire_owned()).await;
+        let Ok(Ok(slot)) = slot else {
+            let why = "all connections are in use (postern_proxy_filter_connection_limit)";
+            warn(&format!("connect to proxy filter {}: {why}", filter.name));
+            return Err(generic());
+        };
         let stream = match timeout(filter.timeout, connect(&filter.endpoint, resolver)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(failure)) => Err(failure.why),
@@ -72,6 +81,7 @@ impl Dialogue {
             reader: ProxyReplyReader::default(),
             unread: Vec::new(),
             warn: Arc::clone(warn),
+            _slot: slot,
             is_broken: false,
             is_in_content: false,
         };

@@ -13,12 +13,13 @@ use config::{Diagnostic, Parameters};
 use policy::ServiceEndpoint;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// What a client hears when the next hop can't be asked, or makes no sense.
 pub const WRITE_ERROR: &str = "451 4.3.0 Error: queue file write error";
 
 /// `smtpd_proxy_filter` and the parameters that go with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ProxyFilter {
     /// As written: its name in the log.
     pub name: Arc<str>,
@@ -32,6 +33,8 @@ pub struct ProxyFilter {
     pub lmtp: bool,
     /// `smtpd_proxy_options = speed_adjust`: nobody is asked before the whole message is here.
     pub speed_adjust: bool,
+    /// `postern_proxy_filter_connection_limit`: who has one of these may connect.
+    pub slots: Arc<Semaphore>,
 }
 
 impl ProxyFilter {
@@ -69,7 +72,9 @@ impl ProxyFilter {
         let timeout = p.time("smtpd_proxy_timeout");
         let ehlo = p.get("smtpd_proxy_ehlo").trim().into();
         let lmtp = Self::speaks_lmtp(name);
-        Some(Arc::new(Self { name: name.into(), endpoint, timeout, ehlo, lmtp, speed_adjust }))
+        let limit = usize::try_from(p.int("postern_proxy_filter_connection_limit")).unwrap_or(0);
+        let slots = Arc::new(Semaphore::new(if limit == 0 { Semaphore::MAX_PERMITS } else { limit }));
+        Some(Arc::new(Self { name: name.into(), endpoint, timeout, ehlo, lmtp, speed_adjust, slots }))
     }
 }
 

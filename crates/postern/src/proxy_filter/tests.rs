@@ -31,6 +31,7 @@ async fn next_hop(script: Script) -> (Arc<ProxyFilter>, JoinHandle<String>) {
         ehlo: "gate".into(),
         lmtp: false,
         speed_adjust: false,
+        slots: Arc::new(Semaphore::new(1)),
     };
     let task = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -147,6 +148,28 @@ fn a_reply_that_drips_in_is_a_timeout() {
         assert_eq!(opened.err().as_deref(), Some(WRITE_ERROR));
         assert_eq!(warnings.take(), ["timeout talking to proxy filter"]);
         drips.await.unwrap();
+    });
+}
+
+#[test]
+fn who_comes_later_waits_for_a_connection_but_not_for_ever() {
+    block_on(async {
+        let (filter, hop) = next_hop(&[]).await;
+        let (first, _) = open(&filter).await;
+        let resolver = Resolver::new(ResolverConfig::parse(""), Hosts::parse(""), Arc::default());
+        let warnings = Warnings::default();
+        let kept = warnings.clone();
+        let warn: Warn = Arc::new(move |text: &str| kept.0.lock().unwrap().push(text.to_owned()));
+        let client = ForwardedClient::default();
+        let again = || Dialogue::open(&filter, &resolver, &warn, &client, "MAIL FROM:<a@b>");
+        assert_eq!(again().await.err().as_deref(), Some(WRITE_ERROR));
+        let busy = "all connections are in use (postern_proxy_filter_connection_limit)";
+        assert_eq!(warnings.take(), [format!("connect to proxy filter filter: {busy}")]);
+        drop(first);
+        hop.await.unwrap();
+        // Free again: now it is only that nobody listens any more.
+        assert_eq!(again().await.err().as_deref(), Some(WRITE_ERROR));
+        assert_eq!(warnings.take(), ["connect to proxy filter filter: Connection refused"]);
     });
 }
 
