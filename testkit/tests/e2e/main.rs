@@ -23,4 +23,5 @@ mod server;
 mod sites;
 mod tables;
 mod tls;
+mod verify;
 mod words;
