@@ -8,6 +8,7 @@ use crate::policy_service::{DEFAULT_ACTION, PolicyService};
 use crate::question::{Answer, Question, Suspend};
 use crate::step::{Guard, Step};
 use smtp::server::Moment;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 pub(super) const ENTRIES: &[Restriction] =
@@ -43,68 +44,98 @@ fn check(context: &mut Context<'_, '_>, arg: &Arg) -> Result<Step, Suspend> {
     interpret(context, &entry, context.subject, Guard::None)
 }
 
-/// The attributes in Postfix's order, then an empty line.
+/// The attributes in Postfix's order, then an empty line. It is made for each session, and again when the answer is
+/// there: no text is copied twice.
 fn request(context: &mut Context<'_, '_>, service: &PolicyService) -> Result<String, Suspend> {
     let names = context.peer_name()?;
     let (facts, plan) = (context.facts, context.plan);
     let late = matches!(context.moment, Moment::Data | Moment::EndOfData);
-    // it begins with the answer to MAIL, and lasts until the next one, RSET or the answer to HELO
-    let instance = if context.moment == Moment::Mail { String::new() } else { facts.instance.clone() };
     let state = if context.stage == "BDAT" { "DATA" } else { context.stage };
-    let protocol = if facts.protocol == Protocol::Esmtp { "ESMTP" } else { "SMTP" };
-    let recipient_count = if late { facts.recipient_count } else { 0 };
-    let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    let sasl = facts.sasl.as_ref();
     let tls = facts.tls.as_ref();
-    let certificate = tls.and_then(|tls| tls.certificate.as_ref());
-    // Anybody can write names into a certificate of their own.
-    let trusted = |name: fn(&Certificate) -> &String| {
-        certificate.filter(|it| it.is_trusted).map(|it| xtext(name(it))).unwrap_or_default()
-    };
-    let attributes: [(&str, String); 32] = [
-        ("request", "smtpd_access_policy".into()),
-        ("protocol_state", state.into()),
-        ("protocol_name", protocol.into()),
-        ("client_address", address(facts.client.address)),
-        ("client_name", names.name.as_ref().into()),
-        ("client_port", port(facts.client.port)),
-        ("reverse_client_name", names.reverse.as_ref().into()),
-        ("server_address", address(facts.server_address)),
-        ("server_port", port(facts.server_port)),
-        ("helo_name", text(&facts.helo)),
-        ("sender", text(&facts.sender)),
-        ("recipient", text(&facts.recipient)),
-        ("recipient_count", recipient_count.to_string()),
-        ("queue_id", text(&facts.queue_id)),
-        ("instance", instance),
-        ("size", facts.size.to_string()),
-        ("etrn_domain", text(&facts.etrn_domain)),
-        ("stress", plan.stress.clone()),
-        ("sasl_method", sasl.map(|sasl| sasl.method.clone()).unwrap_or_default()),
-        ("sasl_username", sasl.map(|sasl| sasl.username.clone()).unwrap_or_default()),
-        ("sasl_sender", sasl.map(|sasl| sasl.sender.clone()).unwrap_or_default()),
-        ("ccert_subject", trusted(|certificate| &certificate.subject_cn)),
-        ("ccert_issuer", trusted(|certificate| &certificate.issuer_cn)),
-        ("ccert_fingerprint", certificate.map(|it| it.fingerprint.clone()).unwrap_or_default()),
-        ("ccert_pubkey_fingerprint", certificate.map(|it| it.public_key_fingerprint.clone()).unwrap_or_default()),
-        ("encryption_protocol", tls.map(|tls| tls.protocol.clone()).unwrap_or_default()),
-        ("encryption_cipher", tls.map(|tls| tls.cipher.clone()).unwrap_or_default()),
-        ("encryption_keysize", tls.map_or(0, |tls| tls.bits).to_string()),
-        ("tls_sni", tls.map(|tls| tls.sni.clone()).unwrap_or_default()),
-        ("policy_context", service.policy_context.as_ref().into()),
-        ("compatibility_level", plan.compatibility_level.clone()),
-        ("mail_version", plan.mail_version.clone()),
-    ];
-    let mut request = String::with_capacity(800);
-    for (name, value) in attributes {
-        request.push_str(name);
-        request.push('=');
+    let mut request = Request(String::with_capacity(800));
+    request.add("request", "smtpd_access_policy");
+    request.add("protocol_state", state);
+    request.add("protocol_name", if facts.protocol == Protocol::Esmtp { "ESMTP" } else { "SMTP" });
+    request.add_address("client_address", facts.client.address);
+    request.add("client_name", &names.name);
+    request.add_port("client_port", facts.client.port);
+    request.add("reverse_client_name", &names.reverse);
+    request.add_address("server_address", facts.server_address);
+    request.add_port("server_port", facts.server_port);
+    request.add_given("helo_name", &facts.helo);
+    request.add_given("sender", &facts.sender);
+    request.add_given("recipient", &facts.recipient);
+    request.add_number("recipient_count", if late { facts.recipient_count as u64 } else { 0 });
+    request.add_given("queue_id", &facts.queue_id);
+    // it begins with the answer to MAIL, and lasts until the next one, RSET or the answer to HELO
+    request.add("instance", if context.moment == Moment::Mail { "" } else { &facts.instance });
+    request.add_number("size", facts.size);
+    request.add_given("etrn_domain", &facts.etrn_domain);
+    request.add("stress", &plan.stress);
+    let sasl = facts.sasl.as_ref();
+    request.add("sasl_method", sasl.map_or("", |sasl| &sasl.method));
+    request.add("sasl_username", sasl.map_or("", |sasl| &sasl.username));
+    request.add("sasl_sender", sasl.map_or("", |sasl| &sasl.sender));
+    request.add_certificate(tls.and_then(|tls| tls.certificate.as_ref()));
+    request.add("encryption_protocol", tls.map_or("", |tls| &tls.protocol));
+    request.add("encryption_cipher", tls.map_or("", |tls| &tls.cipher));
+    request.add_number("encryption_keysize", tls.map_or(0, |tls| u64::from(tls.bits)));
+    request.add("tls_sni", tls.map_or("", |tls| &tls.sni));
+    request.add("policy_context", &service.policy_context);
+    request.add("compatibility_level", &plan.compatibility_level);
+    request.add("mail_version", &plan.mail_version);
+    request.0.push('\n');
+    Ok(request.0)
+}
+
+/// A request in the making.
+struct Request(String);
+
+impl Request {
+    fn add(&mut self, name: &str, value: &str) {
+        self.0.push_str(name);
+        self.0.push('=');
         // A line end within a value would be another attribute.
-        request.extend(value.chars().map(|c| if matches!(c, '\n' | '\0') { '?' } else { c }));
-        request.push('\n');
+        match value.contains(['\n', '\0']) {
+            false => self.0.push_str(value),
+            true => self.0.extend(value.chars().map(|c| if matches!(c, '\n' | '\0') { '?' } else { c })),
+        }
+        self.0.push('\n');
     }
-    request.push('\n');
-    Ok(request)
+
+    fn add_given(&mut self, name: &str, value: &Option<String>) {
+        self.add(name, value.as_deref().unwrap_or_default());
+    }
+
+    fn add_number(&mut self, name: &str, number: u64) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.0, "{name}={number}");
+    }
+
+    fn add_port(&mut self, name: &str, port: u16) {
+        match port {
+            0 => self.add(name, "unknown"),
+            port => self.add_number(name, u64::from(port)),
+        }
+    }
+
+    fn add_address(&mut self, name: &str, address: Option<IpAddr>) {
+        match address {
+            None => self.add(name, "unknown"),
+            Some(address) => {
+                let _ = writeln!(self.0, "{name}={address}");
+            }
+        }
+    }
+
+    fn add_certificate(&mut self, certificate: Option<&Certificate>) {
+        // Anybody can write names into a certificate of their own.
+        let trusted = certificate.filter(|it| it.is_trusted);
+        self.add("ccert_subject", &trusted.map(|it| xtext(&it.subject_cn)).unwrap_or_default());
+        self.add("ccert_issuer", &trusted.map(|it| xtext(&it.issuer_cn)).unwrap_or_default());
+        self.add("ccert_fingerprint", certificate.map_or("", |it| &it.fingerprint));
+        self.add("ccert_pubkey_fingerprint", certificate.map_or("", |it| &it.public_key_fingerprint));
+    }
 }
 
 /// RFC 3461 xtext.
@@ -117,14 +148,6 @@ fn xtext(text: &str) -> String {
         }
     }
     coded
-}
-
-fn address(address: Option<IpAddr>) -> String {
-    address.map_or_else(|| "unknown".into(), |address| address.to_string())
-}
-
-fn port(port: u16) -> String {
-    if port == 0 { "unknown".into() } else { port.to_string() }
 }
 
 #[cfg(test)]

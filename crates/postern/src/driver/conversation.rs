@@ -147,8 +147,10 @@ impl Conversation {
     }
 
     /// The whole connection, from greeting to the statistics line.
-    pub async fn run(mut self) {
-        // In a box: the session that follows is longer, and needn't carry the room for this.
+    ///
+    /// What few sessions do, and what takes much room, is boxed: a session that waits for somebody is as large as the
+    /// largest of all it could be doing.
+    pub async fn run(mut self: Box<Self>) {
         let proxied = if self.service.proxy_protocol { Box::pin(self.read_proxy_header()).await } else { Ok(()) };
         if let Err(problem) = &proxied {
             self.worker.log.warning(&self.service.tag, &format!("haproxy read: {problem}"));
@@ -230,7 +232,10 @@ impl Conversation {
                 } else {
                     self.decide(decide.clone()).await
                 };
-                let verdict = if self.milters.is_some() { self.ask_milters(&decide, verdict).await } else { verdict };
+                let verdict = match self.milters {
+                    Some(_) => Box::pin(self.ask_milters(&decide, verdict)).await,
+                    None => verdict,
+                };
                 if decide.moment == Moment::Rcpt {
                     self.watch_strangers().await;
                 }
@@ -242,7 +247,6 @@ impl Conversation {
             Event::Open => {
                 self.transaction.local_rewrite = self.is_local_rewrite().await;
                 match self.service.proxy_filter.clone() {
-                    // In boxes, as few sessions need the room for it.
                     Some(filter) => Box::pin(self.open_proxied(&filter)).await,
                     None => self.open_message(),
                 }
@@ -254,7 +258,7 @@ impl Conversation {
             Event::Content => self.take_content().await,
             Event::Commit => {
                 let proxied = self.service.proxy_filter.is_some();
-                let end = if proxied { Box::pin(self.proxy_commit()).await } else { self.commit().await };
+                let end = if proxied { Box::pin(self.proxy_commit()).await } else { Box::pin(self.commit()).await };
                 self.session.committed(end);
             }
             Event::Abort => self.forget_transaction(),
@@ -268,16 +272,16 @@ impl Conversation {
             }
             Event::ClientChanged(identity) => {
                 self.hand_over();
-                self.change_client(identity).await;
+                Box::pin(self.change_client(identity)).await;
                 let authorised = self.authorise().await;
                 self.offer_auth_again().await;
                 self.begin_milters().await;
                 self.session.client_changed_done(authorised);
                 self.ask_ahead(&[Input::Client], Moment::Connect);
             }
-            Event::Auth(step) => self.auth_step(step).await,
+            Event::Auth(step) => Box::pin(self.auth_step(step)).await,
             Event::StartTls => {
-                let handshake = self.start_tls().await;
+                let handshake = Box::pin(self.start_tls()).await;
                 self.session.tls_started(now_ms(), handshake);
             }
             Event::Count(rate) => {
@@ -289,11 +293,11 @@ impl Conversation {
                 self.session.forbidden(found);
             }
             Event::MilterUnknown(word) => {
-                let reply = self.ask_milters_about(&word).await;
+                let reply = Box::pin(self.ask_milters_about(&word)).await;
                 self.session.milter_answered(reply);
             }
             Event::Flush => {
-                let flush = self.flush_queue().await;
+                let flush = Box::pin(self.flush_queue()).await;
                 self.session.flushed(flush);
             }
             Event::Notify(notice) => self.notify(notice).await,
@@ -414,5 +418,21 @@ impl Conversation {
             }
             Ok(())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, F: Future>(_: impl FnOnce(A) -> F) -> usize {
+        std::mem::size_of::<F>()
+    }
+
+    /// Each KiB is a MiB for a thousand sessions that wait for a dead service.
+    #[test]
+    fn a_session_that_waits_is_small() {
+        let (run, own) = (size(Conversation::run), std::mem::size_of::<Conversation>());
+        assert!(run + own <= 4096, "{run} + {own}");
     }
 }

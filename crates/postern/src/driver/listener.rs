@@ -25,7 +25,9 @@ pub async fn accept_loop(worker: Arc<Worker>, listener: StdListener, service: Ar
                 // A service that a reload removed: its socket is closed with the next restart.
                 let Some(service) = site.service(&service) else { continue };
                 let server = local.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
-                let conversation = Conversation::new(Arc::clone(&worker), site, service, stream, peer, server);
+                // In a box: as an argument it would be in the future twice.
+                let conversation =
+                    Box::new(Conversation::new(Arc::clone(&worker), site, service, stream, peer, server));
                 tokio::spawn(conversation.run());
             }
             Err(error) => {

@@ -97,8 +97,13 @@ impl Connection {
 
     /// May it take another request?
     pub fn is_usable(&self, service: &PolicyService, now: Instant) -> bool {
+        self.may_be_kept(service, now) && self.is_silent()
+    }
+
+    /// The same as far as it can be told without asking the system.
+    pub fn may_be_kept(&self, service: &PolicyService, now: Instant) -> bool {
         let has_requests_left = service.request_limit == 0 || self.requests < service.request_limit;
-        !self.is_spoilt && has_requests_left && now < self.end(service) && self.is_silent()
+        !self.is_spoilt && has_requests_left && now < self.end(service)
     }
 
     /// Nothing to read: neither an end nor words nobody asked for.

@@ -229,7 +229,8 @@ impl Pool {
 
     fn keep(self: &Arc<Self>, mut connection: Connection) {
         connection.idle_since = Instant::now();
-        if !connection.is_usable(&self.service, connection.idle_since) {
+        // What comes meanwhile is seen when it is taken.
+        if !connection.may_be_kept(&self.service, connection.idle_since) {
             return;
         }
         let mut idle = self.idle();
