@@ -190,3 +190,66 @@ fn dialogs() {
     assert!(out.contains(" passed, 0 failed in "), "{out}{errors}");
     assert_eq!(status, Some(0));
 }
+
+const VERIFIED: &str = r#"
+[defaults]
+client = "203.0.113.50"
+client_name = "unknown"
+helo = "x.example"
+sender = "a@example.org"
+
+[verify]
+"good@relay.example" = "deliverable"
+"down@relay.example" = false
+
+[[case]]
+name = "known"
+recipient = "good@relay.example"
+expect = "permit"
+
+[[case]]
+name = "unknown"
+recipient = "bad@relay.example"
+verify = { "bad@relay.example" = "undeliverable: unknown user" }
+expect = "reject"
+reply = "550 5.1.1 <bad@relay.example>: Recipient address rejected: undeliverable address: unknown user"
+restriction = "reject_unverified_recipient"
+
+[[case]]
+name = "nobody is there to ask"
+recipient = "down@relay.example"
+expect = "defer"
+reply = "450 4.1.1 <down@relay.example>: Recipient address rejected: address verification problem"
+
+[[case]]
+name = "nothing said"
+recipient = "other@relay.example"
+expect = "reject"
+
+[[case]]
+name = "no such word"
+recipient = "other@relay.example"
+verify = { "other@relay.example" = "fine" }
+expect = "reject"
+"#;
+
+#[test]
+fn addresses_are_what_a_case_says() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| directory.path().join(name);
+    let main_cf = "compatibility_level = 3.12\nmyhostname = mail.example.com\nmydestination = example.com\n\
+                   relay_domains = relay.example\nalias_maps =\nlocal_recipient_maps =\n\
+                   unverified_recipient_reject_code = 550\n\
+                   smtpd_recipient_restrictions = reject_unauth_destination, reject_unverified_recipient\n";
+    std::fs::write(at("main.cf"), main_cf).expect("writable");
+    std::fs::write(at("master.cf"), "smtp inet n - n - - smtpd\n").expect("writable");
+    std::fs::write(at("cases.toml"), VERIFIED).expect("writable");
+    let (out, errors, status) =
+        postern_test(&["-c", &directory.path().display().to_string(), &at("cases.toml").display().to_string()]);
+    let said = format!("{out}{errors}");
+    assert!(said.contains("3 passed, 2 failed"), "{said}");
+    assert!(said.contains("<other@relay.example> is verified: say what comes of it, as in verify = {"), "{said}");
+    let words = "other@relay.example: \"fine\": write deliverable, undeliverable: why, deferred: why, or in progress";
+    assert!(said.contains(words), "{said}");
+    assert_eq!(status, Some(1));
+}
