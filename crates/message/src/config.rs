@@ -57,6 +57,8 @@ pub struct CleanupConfig {
     pub nested_header_checks: Maps,
     /// `body_checks`.
     pub body_checks: Maps,
+    /// `milter_header_checks`.
+    pub milter_header_checks: Maps,
     /// `body_checks_size_limit`; 0: none.
     pub body_checks_size_limit: usize,
 
@@ -99,6 +101,7 @@ impl Default for CleanupConfig {
             mime_header_checks: Maps::none("mime_header_checks"),
             nested_header_checks: Maps::none("nested_header_checks"),
             body_checks: Maps::none("body_checks"),
+            milter_header_checks: Maps::none("milter_header_checks"),
             body_checks_size_limit: 51_200,
             disable_mime_input_processing: false,
             mime_nesting_limit: 100,
@@ -127,6 +130,7 @@ impl CleanupConfig {
         let mime_header_checks = maps("mime_header_checks");
         let nested_header_checks = maps("nested_header_checks");
         let body_checks = maps("body_checks");
+        let milter_header_checks = maps("milter_header_checks");
         Self {
             myhostname: text("myhostname"),
             addresses: Some(Arc::new(AddressRules::compile(settings, tables))),
@@ -154,6 +158,7 @@ impl CleanupConfig {
             mime_header_checks,
             nested_header_checks,
             body_checks,
+            milter_header_checks,
             body_checks_size_limit: size("body_checks_size_limit", default.body_checks_size_limit),
             disable_mime_input_processing: yes("disable_mime_input_processing"),
             mime_nesting_limit: size("mime_nesting_limit", default.mime_nesting_limit),

@@ -9,6 +9,8 @@ use policy::AddressMaps;
 use smtp::server::Notify;
 use std::collections::HashSet;
 
+mod changes;
+
 /// After an alias was expanded, success has been reported.
 fn without_success(notify: Notify) -> Notify {
     let rest = Notify::from_bits(notify.bits() & (Notify::FAILURE.bits() | Notify::DELAY.bits()));
@@ -119,14 +121,9 @@ impl Expansion {
         for address in &effects.bcc {
             work.bcc(address);
         }
-        let Some(target) = effects.redirect.as_deref().filter(|_| self.refusal.is_none()) else { return };
-        // As in the queue manager, which sorts recipients, the first in order lends its other data.
-        let Some(mut first) = std::mem::take(&mut self.recipients).into_iter().min_by(|a, b| a.address.cmp(&b.address))
-        else {
-            return;
-        };
-        first.address = rules.internal(target);
-        self.recipients.push(first);
+        if let Some(target) = effects.redirect.as_deref().filter(|_| self.refusal.is_none()) {
+            self.redirect(config, target);
+        }
     }
 
     fn add(&mut self, limit: usize, address: String, orig_to: &str, notify: Notify, orcpt: &str) {

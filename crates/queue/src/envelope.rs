@@ -40,6 +40,11 @@ impl LargeContent {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Some of it, from there on; 0 bytes at its end.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, crate::SpoolError> {
+        self.0.read_at(buffer, offset)
+    }
 }
 
 /// The envelope of a message.

@@ -60,6 +60,13 @@ impl Cleanup {
         [&config.header_checks, &config.mime_header_checks, &config.nested_header_checks].iter().any(|m| !m.is_empty())
     }
 
+    /// `milter_header_checks`.
+    pub(super) fn check_milter_header(&mut self, header: &[u8], io: &mut Io<'_>) -> Fate {
+        let config = self.config.clone();
+        let maps = &config.milter_header_checks;
+        self.check(maps, Subject { context: "header", text: header, map: &maps.title }, io)
+    }
+
     pub(super) fn check_body(&mut self, line: &[u8], io: &mut Io<'_>) -> Fate {
         let config = self.config.clone();
         let maps = &config.body_checks;
@@ -181,7 +188,9 @@ impl Cleanup {
             self.warn_not_a_header("PREPEND", subject, text);
         } else {
             self.log_action("prepend", subject, text);
-            if subject.is_header() {
+            if self.is_milter {
+                self.warn("the milter_header/body_checks prepend action is not implemented".to_owned());
+            } else if subject.is_header() {
                 self.write_header(text.as_bytes(), io);
             } else {
                 io.out.extend_from_slice(text.as_bytes());
@@ -211,17 +220,9 @@ impl Cleanup {
         let context = &self.context;
         let excerpt = printable(&subject.text[..subject.text.len().min(EXCERPT)]);
         let kind = subject.context;
-        let mut line = format!("{}: {word}: {kind} {excerpt} from {};", context.queue_id, context.origin);
-        let _ = write!(line, " from=<{}>", smtp::address::quote_local(&context.sender));
-        if let Some(recipient) = &context.last_recipient {
-            let _ = write!(line, " to=<{}>", smtp::address::quote_local(recipient));
-        }
-        if let Some(protocol) = &context.protocol {
-            let _ = write!(line, " proto={protocol}");
-        }
-        if let Some(helo) = &context.helo {
-            let _ = write!(line, " helo=<{helo}>");
-        }
+        let prefix = if self.is_milter { "milter-header-" } else { "" };
+        let mut line = format!("{}: {prefix}{word}: {kind} {excerpt} from {};", context.queue_id, context.origin);
+        line.push_str(&context.tail(&context.sender));
         if !text.is_empty() {
             let _ = write!(line, ": {}", printable(text.as_bytes()));
         }

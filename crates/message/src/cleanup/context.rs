@@ -2,6 +2,7 @@
 
 use crate::date::Timestamp;
 use crate::log::LogLine;
+use std::fmt::Write;
 
 /// Whose headers these are (`local_header_rewrite_clients`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub enum RewriteContext {
 }
 
 /// What the session knows of the message.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageContext {
     /// Queue id.
     pub queue_id: String,
@@ -44,6 +45,24 @@ pub struct MessageContext {
     pub effects: Vec<policy::Effect>,
     /// The envelope's refusal ([`crate::recipients::Expansion::refusal`]): the content is read and dropped.
     pub refusal: Option<String>,
+}
+
+impl MessageContext {
+    /// ` from=<S> to=<R> proto=P helo=<H>`, as log lines of content end.
+    pub(crate) fn tail(&self, sender: &str) -> String {
+        let mut tail = format!(" from=<{}>", smtp::address::quote_local(sender));
+        // Writing to a String cannot fail.
+        if let Some(recipient) = &self.last_recipient {
+            let _ = write!(tail, " to=<{}>", smtp::address::quote_local(recipient));
+        }
+        if let Some(protocol) = &self.protocol {
+            let _ = write!(tail, " proto={protocol}");
+        }
+        if let Some(helo) = &self.helo {
+            let _ = write!(tail, " helo=<{helo}>");
+        }
+        tail
+    }
 }
 
 /// What is to be done with the message, access and content actions together.
@@ -103,4 +122,6 @@ pub struct Finished {
     pub message_id: String,
     /// What is to be done with it.
     pub effects: Effects,
+    /// What the session knew of it.
+    pub context: MessageContext,
 }

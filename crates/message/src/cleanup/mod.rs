@@ -7,6 +7,7 @@ mod action;
 mod complete;
 mod context;
 mod header;
+mod milter;
 mod mime;
 mod output;
 mod results;
@@ -16,6 +17,7 @@ mod walk;
 
 pub use context::{Effects, Finished, MessageContext, RewriteContext, Verdict};
 pub(crate) use header::is_header;
+pub use milter::{Checked, MilterHeaderChecks};
 pub use segments::{Segment, segments};
 
 use crate::config::CleanupConfig;
@@ -46,6 +48,8 @@ pub struct Cleanup {
     message_id: String,
     /// Header and body checks are still on.
     checks: bool,
+    /// The content is complete: these are headers of Milters.
+    is_milter: bool,
     /// Prepended headers and our Received header are written.
     started: bool,
     /// What comes now is ours, not the client's.
@@ -82,6 +86,7 @@ impl Cleanup {
             log: Vec::new(),
             message_id: String::new(),
             checks,
+            is_milter: false,
             started: false,
             ours: false,
             refusal,
@@ -132,7 +137,8 @@ impl Cleanup {
             Some(reply) => Verdict::Refuse(reply),
             None => Verdict::Accept,
         };
-        Finished { verdict, log: self.log, message_id: self.message_id, effects: self.effects }
+        let context = self.context;
+        Finished { verdict, log: self.log, message_id: self.message_id, effects: self.effects, context }
     }
 
     fn start(&mut self, io: &mut Io<'_>) {

@@ -138,10 +138,10 @@ impl Cleanup {
             }
         }
         let Some(known) = known else {
-            if primary && self.is_forged(header) {
-                return;
+            let name = memchr::memchr(b':', header).map_or(&header[..], |colon| header[..colon].trim_ascii_end());
+            if !(primary && (self.is_forged(header) || self.is_dropped(&String::from_utf8_lossy(name)))) {
+                self.write_header(header, io);
             }
-            self.write_header(header, io);
             return;
         };
         if known.kind == Kind::ContentTransferEncoding && self.config.detect_8bit_encoding_header {
@@ -189,9 +189,14 @@ impl Cleanup {
                 return;
             }
         }
-        if !self.config.message_drop_headers.iter().any(|name| name.eq_ignore_ascii_case(known.name)) {
+        if !self.is_dropped(known.name) {
             self.write_header(header, io);
         }
+    }
+
+    /// `message_drop_headers`: of any name, known or not.
+    fn is_dropped(&self, name: &str) -> bool {
+        self.config.message_drop_headers.iter().any(|dropped| dropped.eq_ignore_ascii_case(name))
     }
 
     pub(super) fn log_id(&mut self, name: &str, id: &str) {

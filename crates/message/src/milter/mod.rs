@@ -3,6 +3,7 @@
 //!
 //! Who connects, waits and gives up is the program's business; every packet and every collection here is bounded.
 
+mod application;
 mod edit;
 mod filter;
 mod headers;
@@ -11,6 +12,7 @@ mod packet;
 mod protocol;
 mod verdict;
 
+pub use application::{Message, SenderOptions};
 pub use edit::{Edit, EditLimits};
 pub use filter::{Failure, Filter, Heard, Settings, Turn};
 pub use headers::{HEADERS_LIMIT, HeaderSection};

@@ -38,7 +38,7 @@ struct Resolved {
 
 impl MacroFacts {
     /// The value of a macro, by its name as configured.
-    fn value(&self, name: &str) -> Option<String> {
+    pub(super) fn value(&self, name: &str) -> Option<String> {
         let name = name.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(name);
         let names = self.names.as_ref();
         let certificate = || self.tls.as_ref()?.certificate.as_ref().filter(|it| it.is_trusted);

@@ -10,6 +10,7 @@ mod footer;
 mod limits;
 mod listener;
 mod milter;
+mod milter_content;
 mod notice;
 mod proxied;
 pub mod proxy_protocol;

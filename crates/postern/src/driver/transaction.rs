@@ -1,10 +1,12 @@
 //! One message: queue id, effects of access rules, content on its way through cleanup into the spool.
 
 use super::conversation::Conversation;
+use super::milter_content::Unfiltered;
 use super::proxied::Proxied;
 use crate::clock;
 use crate::lookup;
 use message::cleanup::{Cleanup, MessageContext, RewriteContext, Verdict};
+use message::milter::SenderOptions;
 use message::received::{ReceivedFacts, received_header};
 use message::recipients::{self, Expansion, InRecipient};
 use policy::Effect;
@@ -56,7 +58,7 @@ struct Intake {
 }
 
 /// The envelope as the session took it.
-struct Taken {
+pub(super) struct Taken {
     id: QueueId,
     sender: String,
     recipients: Vec<InRecipient>,
@@ -65,7 +67,7 @@ struct Taken {
 }
 
 impl Taken {
-    fn envelope(&self) -> recipients::Envelope<'_> {
+    pub(super) fn envelope(&self) -> recipients::Envelope<'_> {
         let Self { id, sender, recipients, bcc, mappings } = self;
         recipients::Envelope { queue_id: id.as_str(), sender, recipients, bcc, mappings: *mappings }
     }
@@ -333,9 +335,10 @@ impl Conversation {
             // What the end-of-data list did comes after what the content caused.
             finished.effects.add(&late);
             expansion.complete(&config, &taken.envelope(), &finished.effects, tables);
-            (finished, expansion, ready)
+            (finished, expansion, taken, ready)
         };
-        let Some((finished, mut expansion, mut ready)) = lookup::with_tables(&self.site.tables, finish).await else {
+        let Some((mut finished, mut expansion, taken, mut ready)) = lookup::with_tables(&self.site.tables, finish).await
+        else {
             return MessageEnd::Refused(WRITE_ERROR.to_owned());
         };
         let (before, after) = expansion.log.split_at(logged);
@@ -364,8 +367,7 @@ impl Conversation {
                 }
             }
         }
-        let size = large.as_ref().map_or(0, LargeWriter::len) + ready.len() as u64;
-        let content = match large.take() {
+        let mut content = match large.take() {
             None if ready.len() <= queue::INLINE_LIMIT => Content::Memory(ready.into()),
             writer => {
                 let writer = writer.map_or_else(|| self.worker.spool.large_writer(id), Ok);
@@ -375,7 +377,30 @@ impl Conversation {
                 }
             }
         };
-        let envelope = self.envelope(id, arrival, &expansion, &finished.effects, size);
+        let mut options = SenderOptions::default();
+        let milters = if finished.effects.skip_milters { None } else { self.milters.take() };
+        if let Some(milters) = milters {
+            expansion.log.clear();
+            let message =
+                Unfiltered { id, content, expansion, taken, effects: finished.effects, context: finished.context };
+            let (milters, filtered) = self.filter_content(milters, message).await;
+            self.milters = Some(milters);
+            match filtered {
+                Ok(filtered) => {
+                    (content, expansion) = (filtered.content, filtered.expansion);
+                    (finished.effects, options) = (filtered.effects, filtered.options);
+                }
+                Err(end) => return end,
+            }
+        }
+        let size = match &content {
+            Content::Memory(bytes) => bytes.len() as u64,
+            Content::Large(large) => large.len(),
+            Content::Journal => 0,
+        };
+        let mut envelope = self.envelope(id, arrival, &expansion, &finished.effects, size);
+        envelope.ret = options.ret.map(ret_out).or(envelope.ret);
+        envelope.envid = options.envid.or(envelope.envid);
         let message = Message { envelope: Arc::new(envelope), content };
         let (done, stored) = oneshot::channel();
         self.worker.spool.submit(
@@ -395,7 +420,7 @@ impl Conversation {
         }
     }
 
-    fn storage_failure(&mut self, id: QueueId, error: &SpoolError) -> MessageEnd {
+    pub(super) fn storage_failure(&mut self, id: QueueId, error: &SpoolError) -> MessageEnd {
         self.worker.log.warning(&self.service.cleanup_tag, &format!("{id}: write queue file: {error}"));
         MessageEnd::Refused(if matches!(error, SpoolError::NoSpace) { NO_SPACE } else { WRITE_ERROR }.to_owned())
     }
@@ -438,14 +463,18 @@ impl Conversation {
         envelope.requiretls = options.requiretls;
         envelope.utf8_header = effects.utf8_header;
         envelope.body = if effects.eight_bit { Body::EightBitMime } else { options.body };
-        envelope.ret = options.ret.map(|ret| match ret {
-            smtp::server::Ret::Full => Ret::Full,
-            smtp::server::Ret::Headers => Ret::Headers,
-        });
+        envelope.ret = options.ret.map(ret_out);
         envelope.envid = options.envid.clone();
         envelope.size = size;
         envelope.verp = options.verp.clone();
         envelope
+    }
+}
+
+fn ret_out(given: smtp::server::Ret) -> Ret {
+    match given {
+        smtp::server::Ret::Full => Ret::Full,
+        smtp::server::Ret::Headers => Ret::Headers,
     }
 }
 

@@ -238,6 +238,16 @@ impl Link {
         }
     }
 
+    /// The end of the message was told and answered.
+    pub fn finished(&mut self) {
+        self.filter.finished();
+    }
+
+    /// Would it be told of such an event?
+    pub fn hears(&self, event: Event) -> bool {
+        matches!(self.filter.clone().turn(event), Turn::Tell { .. })
+    }
+
     /// The session is over.
     pub fn quit(&mut self) {
         self.abort();

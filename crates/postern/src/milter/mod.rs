@@ -4,15 +4,20 @@
 //! event. Whoever keeps silent, talks nonsense or is gone has its `milter_default_action`, for the rest of the session;
 //! the next session tries again.
 
+mod content;
+mod draft;
 mod link;
 mod settings;
 
+pub use content::Changes;
+pub use draft::{Draft, Unreadable};
 pub use link::{Listener, Values};
 pub use settings::{Milter, MilterSettings};
 
 use crate::dns::Resolver;
 use link::Link;
 use message::milter::{Edit, Event, Request, Verdict};
+use queue::SpoolError;
 use std::sync::Arc;
 
 /// The filters of one session.
@@ -82,6 +87,35 @@ impl Milters {
         for link in self.links.iter_mut().filter(|link| link.filter().wants_rejected_recipients()) {
             link.event(Event::Rcpt, macros, values, fill, listener).await;
         }
+    }
+
+    /// How many they are.
+    pub fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Tell one of them the whole message; what it wants changed is to be done before the next one is told.
+    pub async fn message(
+        &mut self,
+        number: usize,
+        values: &Values<'_>,
+        draft: &Draft,
+        changes: &mut Changes,
+    ) -> Result<Option<Verdict>, SpoolError> {
+        match self.links.get_mut(number) {
+            Some(link) => content::tell(link, &self.settings.macros, values, draft, changes).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Has one of them failed, or had enough of this session?
+    pub fn has_failed(&self, number: usize) -> bool {
+        self.links.get(number).is_some_and(|link| link.filter().is_over())
+    }
+
+    /// Does one of them write header values with the blank after the colon?
+    pub fn has_leading_space(&self, number: usize) -> bool {
+        self.links.get(number).is_some_and(|link| link.filter().has_leading_space())
     }
 
     /// Does anybody get one of these macros with this event?

@@ -3,8 +3,10 @@
 use super::SpoolError;
 use super::file::Files;
 use crate::envelope::{Content, LargeContent};
+use crate::id::QueueId;
 use std::fs::File;
 use std::io::IoSlice;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +28,11 @@ impl LargeFile {
 
     pub(crate) fn len(&self) -> u64 {
         self.len
+    }
+
+    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, SpoolError> {
+        let failed = |error| SpoolError::Io { what: "read", path: self.path.clone(), error: Arc::new(error) };
+        self.file.read_at(buffer, offset).map_err(failed)
     }
 
     /// Its message is finished: the file goes with the last reader.
@@ -110,6 +117,17 @@ impl LargeWriter {
     /// Ends the content. It is synced when its message is submitted.
     pub fn seal(mut self) -> Result<Content, SpoolError> {
         self.flush()?;
+        Ok(Content::Large(LargeContent(Arc::new(self.inner))))
+    }
+
+    /// Ends the content, which then takes the place of this message's content so far. Nobody else may hold that.
+    pub fn seal_in_place_of(mut self, old: Content, queue_id: QueueId) -> Result<Content, SpoolError> {
+        self.flush()?;
+        // Its file, if it has one, goes now, before another one gets its name.
+        drop(old);
+        let path = self.inner.path.with_file_name(queue_id.as_str());
+        self.files.rename(&self.inner.path, &path)?;
+        self.inner.path = path;
         Ok(Content::Large(LargeContent(Arc::new(self.inner))))
     }
 

@@ -185,6 +185,13 @@ impl Spool {
         Ok(file)
     }
 
+    /// A file for a part of a message that isn't its content yet: see [`LargeWriter::seal_in_place_of`]. Several of a
+    /// message have numbers.
+    pub fn large_part(&self, queue_id: QueueId, number: u32) -> Result<LargeWriter, SpoolError> {
+        let name = format!("{queue_id}.{number}");
+        LargeWriter::new(self.shared.files.clone(), self.shared.dir.join("large").join(name))
+    }
+
     /// Notes what happened to recipients. Ordered, not synced.
     pub fn update(&self, queue_id: QueueId, updates: Vec<RecipientUpdate>) -> Result<(), SpoolError> {
         let record = record::update(queue_id, &updates);

@@ -37,5 +37,5 @@ pub use event::{ClientIdentity, Counted, Decide, Event, Flush, MessageEnd, Momen
 pub use identity::Forwarded;
 pub use session::ServerSession;
 pub use tls::Handshake;
-pub use transaction::{MailOptions, Notify, Recipient, Ret};
+pub use transaction::{MailOptions, Notify, Recipient, Ret, parse_orcpt};
 pub use transcript::{ErrorClass, ErrorClasses, Notice};

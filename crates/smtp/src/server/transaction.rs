@@ -243,8 +243,8 @@ impl Recipient {
     }
 }
 
-/// `type;xtext`, or `utf-8;unitext`.
-fn parse_orcpt(text: &str) -> Option<String> {
+/// The value of ORCPT=, decoded: `type;xtext`, or `utf-8;unitext`.
+pub fn parse_orcpt(text: &str) -> Option<String> {
     let (kind, address) = text.split_once(';')?;
     if kind.is_empty() {
         return None;
