@@ -176,7 +176,10 @@ fn check_is_another_name_for_it_and_codes_are_explained() {
 }
 
 /// Words that look like codes and aren't.
-const OTHER_WORDS: [&str; 19] = [
+const OTHER_WORDS: [&str; 22] = [
+    "milter-discard",
+    "milter-hold",
+    "milter-reject",
     "content-length",
     "ed25519-sha256",
     "forward-secrecy",

@@ -84,14 +84,11 @@ fn check_service(service: &Service) -> Option<Diagnostic> {
 /// Settings that would make mail less safe if they were silently ignored.
 pub fn check_parameters(p: &Parameters) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    let refused: [(&str, bool, &str); 2] = [
-        ("smtpd_milters", !p.get("smtpd_milters").is_empty(), "mail would pass without the milters"),
-        (
-            "smtp_tls_security_level",
-            mandatory(&p.get("smtp_tls_security_level")),
-            "mail for this transport stays in the queue",
-        ),
-    ];
+    let refused: [(&str, bool, &str); 1] = [(
+        "smtp_tls_security_level",
+        mandatory(&p.get("smtp_tls_security_level")),
+        "mail for this transport stays in the queue",
+    )];
     for (name, set, why) in refused {
         if set && matches!(registry::honoured(name), Honour::NotYet(_)) {
             found.push(
