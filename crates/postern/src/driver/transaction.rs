@@ -337,7 +337,8 @@ impl Conversation {
             expansion.complete(&config, &taken.envelope(), &finished.effects, tables);
             (finished, expansion, taken, ready)
         };
-        let Some((mut finished, mut expansion, taken, mut ready)) = lookup::with_tables(&self.site.tables, finish).await
+        let Some((mut finished, mut expansion, taken, mut ready)) =
+            lookup::with_tables(&self.site.tables, finish).await
         else {
             return MessageEnd::Refused(WRITE_ERROR.to_owned());
         };
