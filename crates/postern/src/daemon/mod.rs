@@ -12,6 +12,7 @@ mod sasl;
 pub mod server;
 mod session_config;
 pub mod site;
+mod statistics;
 mod support;
 mod welcome;
 

@@ -2,7 +2,7 @@
 
 use super::privileges::{self, Owner};
 use super::site::{self, Site, Source};
-use super::{listen, logins};
+use super::{listen, logins, statistics};
 use crate::anvil::Anvil;
 use crate::clock;
 use crate::deliver::{self, DeliverHandle};
@@ -274,7 +274,7 @@ impl Server {
         let watchers = shadow.into_iter().map(|shadow| Box::new(shadow) as Box<dyn record::Watcher>).collect();
         let recorder = Recorder::start(record::Settings::of(&site.load()), watchers, log.clone())
             .context("starting the decision record")?;
-        let anvil = Arc::new(Anvil::new(rate_time_unit(&site.load())));
+        let anvil = Arc::new(Anvil::new(statistics::rate_time_unit(&site.load())));
         let failures = logins::start(&site, &log)?;
         let mut server = Self {
             source,
@@ -335,7 +335,7 @@ impl Server {
                     .collect();
                 tokio::spawn(watch_memory(Arc::downgrade(&worker)));
                 if number == 0 {
-                    tokio::spawn(tell_statistics(Arc::downgrade(&worker)));
+                    tokio::spawn(statistics::tell(Arc::downgrade(&worker)));
                     tokio::spawn(verify::tend(Arc::downgrade(&worker.verifier)));
                 }
                 for accepting in loops {
@@ -380,7 +380,7 @@ impl Server {
             recorder.stop();
             let _ = thread.join();
         }
-        log_statistics(&self.anvil, &self.site.load(), &self.log);
+        statistics::log(&self.anvil, &self.site.load(), &self.log);
         logins::keep_known(&self.failures, &self.site.load(), &self.log);
         self.deliver.drain(DRAIN);
         if let Err(error) = self.spool.sync() {
@@ -419,7 +419,7 @@ impl Server {
         }
         let _ = new.table_log.set(self.log.clone());
         logins::keep_secret(&new, &self.log);
-        self.anvil.set_unit(rate_time_unit(&new));
+        self.anvil.set_unit(statistics::rate_time_unit(&new));
         self.site.store(Arc::new(new));
         super::delivery::reload(&self.deliver, &self.site);
         self.verifier.reload(verify::Settings::of(&self.site.load().parameters));
@@ -483,32 +483,6 @@ async fn watch_memory(worker: std::sync::Weak<Worker>) {
         if tide.is_out(sessions) {
             memory::give_back();
         }
-    }
-}
-
-/// `anvil_rate_time_unit`, milliseconds.
-fn rate_time_unit(site: &Site) -> u64 {
-    u64::try_from(site.parameters.time("anvil_rate_time_unit").as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The statistics lines of anvil(8), every `anvil_status_update_time`.
-async fn tell_statistics(worker: std::sync::Weak<Worker>) {
-    let mut last = Instant::now();
-    loop {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let Some(worker) = worker.upgrade() else { return };
-        let site = worker.site.load();
-        if last.elapsed() >= site.parameters.time("anvil_status_update_time") {
-            last = Instant::now();
-            log_statistics(&worker.anvil, &site, &worker.log);
-        }
-    }
-}
-
-fn log_statistics(anvil: &Anvil, site: &Site, log: &Log) {
-    let tag = format!("{}/anvil", site.parameters.get("syslog_name"));
-    for line in anvil.statistics() {
-        log.line(&tag, &line);
     }
 }
 

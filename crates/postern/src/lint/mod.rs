@@ -7,6 +7,7 @@ pub mod codes;
 mod domains;
 mod files;
 pub mod networks;
+mod passwords;
 mod report;
 mod snippet;
 mod texts;
@@ -40,6 +41,8 @@ pub fn examine(source: &Source) -> (Reading, Vec<Diagnostic>) {
         let services = reading.site.iter().flat_map(|site| &site.services);
         found.extend(services.flat_map(|service| service.plan.lint(&texts)));
         found.extend(unserved(&reading, parameters, &texts));
+        let services = reading.site.iter().flat_map(|site| &site.services);
+        found.extend(services.flat_map(|service| passwords::lint(&service.parameters, &texts)));
     }
     fold(&mut found);
     let mut seen = HashSet::new();

@@ -2,6 +2,9 @@
 
 use crate::base64;
 
+/// Names may have so many bytes.
+const NAME_LIMIT: usize = 255;
+
 /// A login under way, as far as the name goes.
 #[derive(Debug, Default)]
 pub struct Claim {
@@ -34,7 +37,9 @@ impl Claim {
             scram if scram.starts_with("SCRAM-") => message.split(',').find_map(|part| part.strip_prefix("n=")),
             _ => None,
         };
-        self.name = name.filter(|name| !name.is_empty()).map(|name| name.to_lowercase());
+        // What can't be a name needs no counter.
+        let is_name = |name: &&str| !name.is_empty() && name.len() <= NAME_LIMIT && !name.contains(char::is_control);
+        self.name = name.filter(is_name).map(|name| name.to_lowercase());
     }
 }
 
@@ -56,6 +61,8 @@ mod tests {
             ("OAUTHBEARER", &["n,,\u{1}auth=Bearer x\u{1}\u{1}"], None),
             ("XOAUTH2", &["user=jo\u{1}auth=Bearer x\u{1}\u{1}"], Some("jo")),
             ("GSSAPI", &["jo"], None),
+            ("LOGIN", &["j\u{1}o"], None),
+            ("LOGIN", &[&"j".repeat(256)], None),
         ] {
             let mut claim = Claim::new(mechanism);
             for message in messages {

@@ -145,13 +145,15 @@ impl Failures {
                 counters.push((self.hasher.hash_one(key), limit.saturating_mul(trust), name));
             }
         };
+        // A name could look like a log line about somebody else, which fail2ban would believe.
+        let shown = who.account.unwrap_or_default().replace(['[', ']'], "?");
         if let Some(account) = who.account {
-            add(Key::Account(account), limits.account, format!("as {account}"));
+            add(Key::Account(account), limits.account, format!("as {shown}"));
         }
         if let Some(network) = who.network.filter(|_| who.is_counted) {
             add(Key::Client(network), limits.client, format!("from {network}"));
             if let Some(account) = who.account {
-                add(Key::Pair(account, network), limits.pair, format!("as {account} from {network}"));
+                add(Key::Pair(account, network), limits.pair, format!("as {shown} from {network}"));
             }
         }
         counters
@@ -264,6 +266,15 @@ mod tests {
         let text =
             |what: &str| format!("too many failed logins: {what}: more are not looked at, for 60 minutes at most");
         assert_eq!(told, [text("4 as jo from 192.0.2.1"), text("6 from 192.0.2.1"), text("8 as jo")]);
+    }
+
+    #[test]
+    fn names_are_no_log_lines() {
+        let failures = Failures::default();
+        let forged = who("x[198.51.100.1]: SASL LOGIN authentication failed: y", "192.0.2.1");
+        let told: Vec<String> = (0..9).flat_map(|_| failures.failed(forged, LIMITS, (0, 1)).notices).collect();
+        assert_eq!(told.len(), 3);
+        assert!(told.iter().all(|text| !text.contains(['[', ']'])), "{told:?}");
     }
 
     #[test]

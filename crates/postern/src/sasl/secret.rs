@@ -22,7 +22,10 @@ pub fn load(path: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(mut file) => {
             secret = fresh();
-            file.write_all(&secret)?;
+            file.write_all(&secret).inspect_err(|_| {
+                // Half a secret would stay in the way.
+                let _ = std::fs::remove_file(path);
+            })?;
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             OpenOptions::new().read(true).open(path)?.read_exact(&mut secret)?;

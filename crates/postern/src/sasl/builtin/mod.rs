@@ -84,9 +84,11 @@ impl Accounts {
         }
     }
 
-    /// The name that an account is known by: in lower case, with a domain if names have one. `None`: no name.
+    /// The name that an account is known by: in lower case, with a domain if names have one. `None`: no name. Brackets
+    /// could make a log line look like one about another client, which fail2ban would believe.
     pub fn name(&self, given: &str) -> Option<String> {
-        let is_name = !given.is_empty() && given.len() <= NAME_LIMIT && !given.contains(char::is_control);
+        let is_odd = |c: char| c.is_control() || matches!(c, '[' | ']');
+        let is_name = !given.is_empty() && given.len() <= NAME_LIMIT && !given.contains(is_odd);
         let mut name = given.to_lowercase();
         if !name.contains('@') && !self.local_domain.is_empty() {
             name = format!("{name}@{}", self.local_domain);

@@ -97,6 +97,7 @@ fn plain_and_login() {
         ("\0nobody\0secret", no("nobody@example.com")),
         ("\0\0secret", no("")),
         ("\0scr\nam\0secret", no("")),
+        ("\0x[192.0.2.1]: SASL\0secret", no("")),
         ("scram", no("")),
         ("", no("")),
         ("\0plain\0secret", unavailable()),
