@@ -11,6 +11,7 @@ mod gateways;
 mod haproxy;
 mod hostile;
 mod limits;
+mod milters;
 mod next_hop;
 mod operation;
 mod policy;
