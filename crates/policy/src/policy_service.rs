@@ -31,7 +31,7 @@ pub enum ServiceEndpoint {
 /// A policy service with all that has to be known to talk to it. Equal ones share connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PolicyService {
-    /// `type:endpoint` as written: the name under which its answers are logged.
+    /// `type:endpoint` as written.
     pub name: Arc<str>,
     /// Where it listens.
     pub endpoint: ServiceEndpoint,

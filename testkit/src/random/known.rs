@@ -133,6 +133,13 @@ fn without_copies(mut lines: Vec<String>) -> Vec<String> {
     lines
 }
 
+/// Of warnings about a DNS list that fails, the first of each: a process of Postfix says them once, and how many processes
+/// there are depends on the time that things take.
+fn warned_once(lines: &mut Vec<String>) {
+    let mut said = std::collections::HashSet::new();
+    lines.retain(|line| !line.contains(": RBL lookup error: ") || said.insert(line.clone()));
+}
+
 /// The recording without what is known to differ.
 pub fn without_known(recording: &Recording) -> Recording {
     static PATTERNS: LazyLock<Vec<(Section, Regex, Option<&str>)>> = LazyLock::new(|| {
@@ -145,6 +152,7 @@ pub fn without_known(recording: &Recording) -> Recording {
         KNOWN.iter().filter_map(compiled).map(|(s, pattern, with)| (s, regex(pattern), with)).collect()
     });
     let mut out = recording.clone();
+    warned_once(out.get_mut(Section::Log));
     *out.get_mut(Section::Mail) = without_copies(without_reports(recording.get(Section::Mail)));
     for (section, pattern, with) in PATTERNS.iter() {
         let lines = out.get_mut(*section);

@@ -181,9 +181,9 @@ impl Routing {
                 Matched::Failed(why) => return Ok(Lookup::Failed(why)),
                 Matched::No => {}
                 Matched::Yes => {
-                    first!(find_form(maps, local, true, keys, ask)?);
+                    first!(find_bare(maps, local, keys, ask)?);
                     if let Some(extension) = extension {
-                        first!(with_extension(find_form(maps, user, true, keys, ask)?, extension));
+                        first!(with_extension(find_bare(maps, user, keys, ask)?, extension));
                     }
                 }
             }
@@ -193,6 +193,17 @@ impl Routing {
         }
         Ok(Lookup::NotFound)
     }
+}
+
+/// The same for a local part by itself, which is quoted even if it looks like an address.
+fn find_bare(maps: &AddressMaps, local: &str, keys: Keys, ask: &mut Ask<'_>) -> Result<Lookup, Suspend> {
+    if !local.contains('@') {
+        return find_form(maps, local, true, keys, ask);
+    }
+    let address = format!("{local}@x");
+    let external = quoted(&address);
+    first!(maps.get(external.strip_suffix("@x").unwrap_or(&external), true, ask)?);
+    if keys.internal { maps.get(local, true, ask) } else { Ok(Lookup::NotFound) }
 }
 
 /// Look up the external form, then the internal one if it differs and is asked for.

@@ -169,7 +169,7 @@ impl Walker<'_, '_> {
                 ("check_spf_access" | "check_dmarc_access", Arg::Table(table)) => {
                     self.verdicts(item, table, paths, around)
                 }
-                ("check_policy_service", Arg::PolicyService(service)) => {
+                ("check_policy_service", Arg::PolicyService(service, _)) => {
                     self.maybe(item, paths, &Condition::Service(service.name.clone()))
                 }
                 ("check_client_access", Arg::Table(table)) => self.table(item, Role::Client, table, paths, around),

@@ -19,7 +19,8 @@ pub(crate) enum Arg {
     Certificates(Table, Vec<CertificateKey>),
     Seconds(u32),
     Domain(Arc<Dnsbl>),
-    PolicyService(Arc<PolicyService>),
+    /// The service, and how it is written: that is the name under which its answers are logged.
+    PolicyService(Arc<PolicyService>, Arc<str>),
 }
 
 /// What changes how the next restriction counts.
@@ -260,7 +261,7 @@ fn with_argument(
         },
         Argument::PolicyService => match (next.filter(|next| next.contains(':')), words.services.as_mut()) {
             (Some(next), Some(services)) => match services.service(next) {
-                Ok(service) => Arg::PolicyService(service),
+                Ok(service) => Arg::PolicyService(service, next.into()),
                 Err(why) => return broken(Problem::BadServer(why), 2),
             },
             // Without a colon the next word is a restriction that was meant to stand here.

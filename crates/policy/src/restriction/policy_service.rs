@@ -18,7 +18,7 @@ pub(super) const ENTRIES: &[Restriction] =
 const KEY: &str = "policy query";
 
 fn check(context: &mut Context<'_, '_>, arg: &Arg) -> Result<Step, Suspend> {
-    let Arg::PolicyService(service) = arg else { return Ok(Step::Dunno) };
+    let Arg::PolicyService(service, written) = arg else { return Ok(Step::Dunno) };
     if context.eager {
         // Services count and greylist: they are only asked about what really happens.
         return Ok(Step::Dunno);
@@ -40,7 +40,7 @@ fn check(context: &mut Context<'_, '_>, arg: &Arg) -> Result<Step, Suspend> {
             (value, true)
         }
     };
-    let entry = Entry { source: service.name.clone(), key: KEY.into(), value, is_default };
+    let entry = Entry { source: written.clone(), key: KEY.into(), value, is_default };
     interpret(context, &entry, context.subject, Guard::None)
 }
 

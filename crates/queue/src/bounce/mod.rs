@@ -8,6 +8,7 @@ mod text;
 use crate::envelope::{Content, DeliveryStatus, Envelope, Message, Notify, Recipient, RecipientState, Ret};
 use crate::id::QueueId;
 use smtp::Body;
+use smtp::address::quote_local;
 use std::fmt::Write;
 use std::sync::Arc;
 pub use text::utc_date;
@@ -372,7 +373,7 @@ fn notification(
     );
     for (recipient, status) in recipients {
         let expanded = match recipient.orig_to.as_deref().filter(|o| *o != recipient.address) {
-            Some(orig_to) => format!(" (expanded from <{orig_to}>)"),
+            Some(orig_to) => format!(" (expanded from <{}>)", quote_local(orig_to)),
             None => String::new(),
         };
         let line = format!("<{}>{expanded}: {}", recipient.address, status.reason);
@@ -422,8 +423,8 @@ fn delivery_status(
                 let _ = writeln!(out, "Original-Recipient: {}", text::one_line(orcpt));
             }
             None => {
-                let original = recipient.orig_to.as_deref().unwrap_or(&recipient.address);
-                let _ = writeln!(out, "Original-Recipient: {address_type};{}", text::one_line(original));
+                let original = quote_local(recipient.orig_to.as_deref().unwrap_or(&recipient.address));
+                let _ = writeln!(out, "Original-Recipient: {address_type};{}", text::one_line(&original));
             }
         }
         let _ = write!(out, "Action: {}\nStatus: {}\n", report.action(status), status.dsn);

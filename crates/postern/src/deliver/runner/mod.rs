@@ -286,7 +286,8 @@ impl Runner {
     }
 
     fn routed(&mut self, id: QueueId, routes: Vec<(usize, Result<Route, Temporary>)>) {
-        let Some(active) = self.active.get(&id) else { return };
+        let Some(active) = self.active.get_mut(&id) else { return };
+        take_over(&mut active.message, &routes);
         let (message, since, is_probe) = (active.message.clone(), active.since, active.probe.is_some());
         let mut requests: Vec<Request> = Vec::new();
         let (mut failed, mut discarded) = (Vec::new(), Vec::new());
@@ -481,6 +482,20 @@ async fn tell_postmaster(
         Ok(Some(message)) => drop(events.send(Event::Noticed(message))),
         Ok(None) => {}
         Err(error) => (surroundings.log)(&config.qmgr_tag, format!("warning: postmaster notice failed: {error}")),
+    }
+}
+
+/// Where the resolver has found another address behind one, that is the recipient from now on.
+fn take_over(message: &mut Message, routes: &[(usize, Result<Route, Temporary>)]) {
+    for (index, route) in routes {
+        let Ok(route) = route else { continue };
+        let is_other = |r: &Recipient| !r.address.eq_ignore_ascii_case(&route.recipient);
+        if !message.envelope.recipients.get(*index).is_some_and(is_other) {
+            continue;
+        }
+        let recipient = &mut Arc::make_mut(&mut message.envelope).recipients[*index];
+        let given = std::mem::replace(&mut recipient.address, route.recipient.clone());
+        recipient.orig_to.get_or_insert(given);
     }
 }
 
