@@ -61,8 +61,8 @@ pub(crate) fn interpret(
         "DEFER_IF_REJECT" => {
             action.refuse(context, context.plan.codes.access_defer, "Service unavailable").map(Step::DeferIfReject)
         }
-        "OK" | "RELAY" => action.permit(context),
-        _ if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) => action.permit(context),
+        "OK" | "RELAY" => action.permit(context, action.word),
+        _ if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) => action.permit(context, action.word),
         "DUNNO" => Ok(Step::Dunno),
         "HANGUP" => {
             action.log(context, "hangup")?;
@@ -105,8 +105,8 @@ impl Action<'_> {
         context.refusal(self.subject, code, (fitted.subject, fitted.detail), text)
     }
 
-    fn permit(&self, context: &mut Context<'_, '_>) -> Result<Step, Suspend> {
-        let action = self.word.to_owned();
+    fn permit(&self, context: &mut Context<'_, '_>, action: &str) -> Result<Step, Suspend> {
+        let action = action.to_owned();
         let permit =
             Permit { action, subject: self.subject, table: Some(self.entry.source.clone()), defer_if_reject: None };
         match &self.guard {
@@ -243,7 +243,8 @@ impl Action<'_> {
         let items = parse(self.value, &mut words);
         if items.is_empty() {
             context.warning(format!("access table {table} entry {} has empty value", self.value));
-            return self.permit(context);
+            // It permits all the same; the log of permits has nothing of it.
+            return self.permit(context, "");
         }
         let list = Arc::new(List { name: table.clone(), items, origin: self.entry.origin() });
         Ok(Step::Enter(list, self.subject, self.guard.clone()))

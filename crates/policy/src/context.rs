@@ -72,7 +72,11 @@ impl Context<'_, '_> {
     /// `permit: … action=NAME for CLASS=VALUE`, where that is wanted and no deferral waits.
     pub fn log_permit(&mut self, permit: &Permit) -> Result<(), Suspend> {
         let wanted = &self.plan.permit_log;
-        if self.deferred || wanted.is_empty() || wanted.matches(&permit.action, self.ask)? != Matched::Yes {
+        if self.deferred
+            || permit.action.is_empty()
+            || wanted.is_empty()
+            || wanted.matches(&permit.action, self.ask)? != Matched::Yes
+        {
             return Ok(());
         }
         let name = self.subject_name(permit.subject)?;

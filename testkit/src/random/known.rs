@@ -129,7 +129,11 @@ fn without_reports(lines: &[String]) -> Vec<String> {
 
 /// The lines of mail without recipients that a message has twice.
 fn without_copies(mut lines: Vec<String>) -> Vec<String> {
-    lines.dedup_by(|line, before| line == before && line.starts_with("RCPT "));
+    // Postfix delivers to two spellings of an address (`"us\er"@domain`, `User@domain`) separately.
+    for line in lines.iter_mut().filter(|line| line.starts_with("RCPT ")) {
+        *line = line.to_lowercase();
+    }
+    lines.dedup_by(|line, before| line == before && line.starts_with("rcpt "));
     lines
 }
 

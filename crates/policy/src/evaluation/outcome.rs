@@ -66,7 +66,9 @@ impl Evaluation {
             }
             Step::Enter(inner, subject, guard) => {
                 let outcome = Outcome::Enter(inner.name.clone());
-                if self.frames.len() > RECURSION_LIMIT {
+                // What a table says is judged by the depth it was met at, so that a class gets one deeper.
+                let limit = RECURSION_LIMIT + usize::from(inner.origin == Origin::Parameter);
+                if self.frames.len() > limit {
                     let lists = std::iter::once(&inner).chain(self.frames.iter().rev().map(|frame| &frame.list));
                     // Postfix counts table entries.
                     let cause = lists.into_iter().find(|list| list.origin != Origin::Parameter).unwrap_or(&inner);
