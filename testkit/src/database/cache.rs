@@ -85,6 +85,11 @@ impl Cache {
     /// Stops it for a while, so that it says nothing, or lets it go on.
     pub fn freeze(&self, stop: bool) {
         self.program.signal(if stop { Signal::SIGSTOP } else { Signal::SIGCONT });
+        // A server of several threads stops one after the other.
+        if stop {
+            let pid = self.program.pid();
+            assert!(crate::wait_until(Duration::from_secs(5), || is_stopped(pid)), "the server does not stop");
+        }
     }
 
     fn wait(&mut self) {
@@ -96,4 +101,15 @@ fn serve(dir: &tempfile::TempDir, server: &Path, arguments: &[String]) -> Progra
     let mut command = Command::new(server);
     command.args(arguments).current_dir(dir.path()).env("LC_ALL", "C");
     Program::start(&mut command, &dir.path().join("output")).expect("the server starts")
+}
+
+/// Have all threads of a process stopped?
+fn is_stopped(pid: u32) -> bool {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    let state = |path: std::path::PathBuf| {
+        let stat = std::fs::read_to_string(path.join("stat")).unwrap_or_default();
+        // the name in parentheses may hold anything
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    };
+    tasks.flatten().all(|task| state(task.path()))
 }

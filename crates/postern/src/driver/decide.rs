@@ -105,6 +105,10 @@ impl Conversation {
             },
             asked,
         });
+        // A refusal waits for nothing that may become known, but for the client's name.
+        if decision.rejection.is_some() && self.client.name.is_some() {
+            self.hand_over();
+        }
     }
 
     /// The last decision goes into the record as it is.
