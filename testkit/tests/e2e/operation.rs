@@ -86,6 +86,9 @@ fn a_broken_configuration_does_not_start() {
 
 /// `postern reload` with the server's directory: did it succeed, and what did it print?
 fn reload(server: &Server) -> (bool, String) {
+    // A server listens before it leaves its number where others find it.
+    let pid = server.etc().with_file_name("spool").join("postern/pid");
+    assert!(wait_until(Duration::from_secs(15), || pid.exists()), "{}", server.tail());
     let mut command = Command::new(postern());
     let output = command.args(["reload", "--config-dir"]).arg(server.etc()).output().expect("the program runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
