@@ -194,6 +194,8 @@ impl Conversation {
                 self.session.end_of_input(now_ms());
             }
         }
+        // Who sees the end may come back at once, and must not be counted twice.
+        self.connection = None;
         self.stream.close();
         self.end_milters();
         self.hand_over();
