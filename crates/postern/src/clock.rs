@@ -25,6 +25,12 @@ pub fn local_stamp(seconds: u64) -> String {
     time.to_zoned(jiff::tz::TimeZone::system()).strftime("%b %e %H:%M:%S").to_string()
 }
 
+/// `Mon Nov 23 01:02:23` in the local zone.
+pub fn local_date(seconds: u64) -> String {
+    let time = jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or(0)).unwrap_or_default();
+    time.to_zoned(jiff::tz::TimeZone::system()).strftime("%a %b %e %H:%M:%S").to_string()
+}
+
 /// The moment with the local zone, as message headers have it.
 pub fn timestamp(unix: u64) -> message::Timestamp {
     let moment = jiff::Timestamp::from_second(i64::try_from(unix).unwrap_or(0)).unwrap_or_default();

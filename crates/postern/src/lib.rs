@@ -23,6 +23,7 @@ mod policy_service;
 pub mod policy_test;
 pub mod prove;
 mod proxy_filter;
+pub mod queue_control;
 pub mod record;
 pub mod rehearsal;
 pub mod replay;

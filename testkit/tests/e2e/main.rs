@@ -17,6 +17,7 @@ mod operation;
 mod policy;
 mod privileges;
 mod proxy_filter;
+mod queue;
 mod record;
 mod sasl;
 mod senders;

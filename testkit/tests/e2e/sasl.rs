@@ -655,6 +655,11 @@ fn a_login_that_looks_taken_over_is_held() {
     server.wait_log("reload complete");
     send(1);
     server.wait_mail("user", 4);
+    // what was held is freed by hand
+    let mut free = Command::new(postern());
+    let output = free.args(["postsuper", "-H", "ALL", "-c"]).arg(server.etc()).output().expect("it runs");
+    assert_eq!(text(&output), "postsuper: Released from hold: 2 messages\n");
+    server.wait_mail("user", 6);
 }
 
 /// The settings of the check above, for a reload.

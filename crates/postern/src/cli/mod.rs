@@ -3,9 +3,12 @@
 mod compatibility;
 mod dnsbl;
 mod explain;
+mod getopt;
 mod lint;
 mod postconf;
 mod postmap;
+mod postqueue;
+mod postsuper;
 mod prove;
 mod replay;
 mod serve;
@@ -38,6 +41,8 @@ Examples:
   postern dnsbl -c /etc/postfix        do its DNS lists work?
   postern postconf -n -c /etc/postfix  as postconf(1): what differs from the defaults
   postern postmap -q KEY hash:FILE     as postmap(1): make, change and ask lookup tables
+  postern postqueue -p -c /etc/postfix as postqueue(1): what is in the queue
+  postern postsuper -H ALL -c …        as postsuper(1): release what is on hold, hold, requeue, delete
   postern default-config main.cf       a configuration to start your own from";
 
 /// An SMTP relay and access-control server that runs Postfix's policy language.
@@ -92,6 +97,20 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
         arguments: Vec<OsString>,
     },
+    /// List the queue and try deferred mail as postqueue(1) does: `postern postqueue -p`
+    #[command(disable_help_flag = true)]
+    Postqueue {
+        /// postqueue(1)'s options
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+        arguments: Vec<String>,
+    },
+    /// Hold, release, requeue and delete mail as postsuper(1) does: `postern postsuper -H ALL`
+    #[command(disable_help_flag = true)]
+    Postsuper {
+        /// postsuper(1)'s options and queues
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+        arguments: Vec<String>,
+    },
     /// Tell why a policy decides as it does: every list, restriction, question and answer
     Explain(Box<explain::Arguments>),
     /// Play policy tests: cases and dialogs that you have written down
@@ -137,12 +156,19 @@ fn called_as_a_tool() -> Option<Option<Command>> {
     let mut words = std::env::args_os();
     let name = words.next()?;
     let command = match Path::new(&name).file_name()?.to_str()? {
-        "postconf" => Command::Postconf { arguments: words.map(|word| word.to_string_lossy().into_owned()).collect() },
+        "postconf" => Command::Postconf { arguments: texts(words) },
+        "postqueue" => Command::Postqueue { arguments: texts(words) },
+        "postsuper" => Command::Postsuper { arguments: texts(words) },
+        "mailq" => Command::Postqueue { arguments: vec!["-p".to_owned()] },
         "postmap" => Command::Postmap { arguments: words.collect() },
         "postalias" => Command::Postalias { arguments: words.collect() },
         _ => return None,
     };
     Some(Some(command))
+}
+
+fn texts(words: impl Iterator<Item = OsString>) -> Vec<String> {
+    words.map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 /// Run the program.
@@ -155,6 +181,8 @@ pub fn run() -> ExitCode {
         Some(Command::Postconf { arguments }) => postconf::run(&arguments),
         Some(Command::Postmap { arguments }) => Ok(postmap::run(Tool::Postmap, &arguments)),
         Some(Command::Postalias { arguments }) => Ok(postmap::run(Tool::Postalias, &arguments)),
+        Some(Command::Postqueue { arguments }) => Ok(postqueue::run(&arguments)),
+        Some(Command::Postsuper { arguments }) => Ok(postsuper::run(&arguments)),
         Some(Command::Explain(arguments)) => explain::run(&arguments),
         Some(Command::Test(arguments)) => test::run(&arguments),
         Some(Command::Why(arguments)) => why::run(&arguments),

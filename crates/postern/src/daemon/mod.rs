@@ -5,6 +5,7 @@ mod host;
 mod limits;
 pub mod listen;
 pub mod logins;
+pub mod mail_log;
 pub mod privileges;
 mod probe_settings;
 mod reading;

@@ -2,7 +2,7 @@
 
 use super::privileges::{self, Owner};
 use super::site::{self, Site, Source};
-use super::{listen, logins, statistics};
+use super::{listen, logins, mail_log, statistics};
 use crate::anvil::Anvil;
 use crate::clock;
 use crate::deliver::{self, DeliverHandle};
@@ -10,8 +10,9 @@ use crate::dns::{Hosts, Learnt, Resolver, ResolverConfig};
 use crate::driver::{self, RecentlyKnown, Worker};
 use crate::gateway::GatewayWatch;
 use crate::lint;
-use crate::maillog::{self, Log, Target};
+use crate::maillog::{Log, Target};
 use crate::memory::{self, Tide};
+use crate::queue_control::{self, Control, Steward};
 use crate::record::{self, Recorder};
 use crate::replay::{Shadow, report_path};
 use crate::sasl::failures::Failures;
@@ -19,7 +20,7 @@ use crate::sasl::takeover::Takeover;
 use crate::verify::{self, Verifier};
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
-use config::{Diagnostic, Severity};
+use config::{Diagnostic, Parameters, Severity};
 use queue::{QueueIdSource, Spool, SpoolOptions};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -44,7 +45,13 @@ const TAG: &str = "postfix/postern";
 
 /// Below this directory the spool and the process id are kept.
 pub fn spool_directory(site: &Site) -> PathBuf {
-    site.path("queue_directory").join(SPOOL)
+    spool_directory_of(&site.parameters)
+}
+
+/// The same of parameters alone.
+pub fn spool_directory_of(parameters: &Parameters) -> PathBuf {
+    let queue = PathBuf::from(parameters.get("queue_directory"));
+    std::path::absolute(&queue).unwrap_or(queue).join(SPOOL)
 }
 
 /// The listeners of each service, one set an event loop.
@@ -71,7 +78,7 @@ pub fn serve(source: Source, shadow: Option<&Path>) -> Result<ExitCode> {
         Source::Default => None,
         Source::Directory(_) => privileges::owner(&site.parameters.get("mail_owner"))?,
     };
-    let target = log_target(&site)?;
+    let target = mail_log::target(&site.parameters)?;
     prepare(&site, &target, owner.as_ref())?;
     if let Some(owner) = &owner {
         owner.become_for_good()?;
@@ -81,7 +88,8 @@ pub fn serve(source: Source, shadow: Option<&Path>) -> Result<ExitCode> {
     let spool_dir = spool_directory(&site);
     let (spool, recovery) = Spool::open(&spool_dir, SpoolOptions::default())
         .with_context(|| format!("opening the spool {}", spool_dir.display()))?;
-    let (log, log_writer) = open_log(&target)?;
+    let control = Control::bind(&spool_dir);
+    let (log, log_writer) = mail_log::open(&target)?;
     let _ = site.table_log.set(log.clone());
     std::fs::write(spool_dir.join("pid"), format!("{}\n", std::process::id())).context("writing the process id")?;
     log.line(
@@ -99,6 +107,7 @@ pub fn serve(source: Source, shadow: Option<&Path>) -> Result<ExitCode> {
     }
     logins::keep_secret(&site, &log);
     let server = Server::start(source, site, shadow, spool, recovery, log, listeners)?;
+    server.answer_postmaster(control);
     let code = server.run(signals);
     drop(log_writer);
     Ok(code)
@@ -161,26 +170,6 @@ fn bind_all(site: &Site, workers: usize) -> Result<Vec<Listeners>> {
         }
     }
     Ok(loops)
-}
-
-fn log_target(site: &Site) -> Result<Target> {
-    let file = site.parameters.get("maillog_file");
-    let prefixes = site.parameters.get("maillog_file_prefixes");
-    let target = maillog::target(&file, &prefixes).map_err(|problem| anyhow::anyhow!(problem))?;
-    if matches!(target, Target::Syslog) && !Path::new("/dev/log").exists() {
-        eprintln!("postern: warning: nobody listens at /dev/log: logging to standard error (set maillog_file)");
-        return Ok(Target::Stderr);
-    }
-    Ok(target)
-}
-
-fn open_log(target: &Target) -> Result<(Log, maillog::LogWriter)> {
-    let host = nix::unistd::gethostname().ok().and_then(|n| n.into_string().ok()).unwrap_or_default();
-    let short = host.split('.').next().unwrap_or("localhost");
-    Log::open(target, short).with_context(|| match target {
-        Target::File(path) => format!("opening the mail log {}", path.display()),
-        _ => "opening the mail log".to_owned(),
-    })
 }
 
 /// Directories and files that must exist, and be ours once we are nobody special.
@@ -368,6 +357,24 @@ impl Server {
         Ok(())
     }
 
+    /// postqueue(1) and postsuper(1) come to this socket. Mail flows without it, too.
+    fn answer_postmaster(&self, control: std::io::Result<Control>) {
+        let site = Arc::clone(&self.site);
+        let steward = Steward {
+            spool: self.spool.clone(),
+            ids: Arc::clone(&self.ids),
+            delivery: Some(self.deliver.clone()),
+            parameters: Box::new(move || site.load().parameters.clone()),
+            log: Some(self.log.clone()),
+        };
+        if let Err(error) = control.and_then(|control| control.serve(steward)) {
+            let directory = spool_directory(&self.site.load());
+            let path = directory.join(queue_control::NAME);
+            let text = format!("postqueue and postsuper will not find this server: {}: {error}", path.display());
+            self.log.warning(TAG, &text);
+        }
+    }
+
     fn run(mut self, signals: Signals) -> ExitCode {
         signals.serve(|| self.reload());
         // The receivers are the event loops; those that are gone need not be told.
@@ -387,7 +394,9 @@ impl Server {
             self.log.warning(TAG, &format!("spool: {error}"));
         }
         // Best effort: a stale process id does no harm, the spool's lock decides.
-        let _ = std::fs::remove_file(spool_directory(&self.site.load()).join("pid"));
+        for name in ["pid", queue_control::NAME] {
+            let _ = std::fs::remove_file(spool_directory(&self.site.load()).join(name));
+        }
         self.log.line(TAG, "terminating");
         self.log.flush();
         ExitCode::SUCCESS
@@ -414,7 +423,7 @@ impl Server {
                 self.log.warning(TAG, &format!("service {} listens after a restart only", service.name));
             }
         }
-        if let Err(error) = log_target(&new).and_then(|target| Ok(self.log.reopen(&target)?)) {
+        if let Err(error) = mail_log::target(&new.parameters).and_then(|target| Ok(self.log.reopen(&target)?)) {
             self.log.warning(TAG, &format!("mail log not reopened: {error:#}"));
         }
         let _ = new.table_log.set(self.log.clone());

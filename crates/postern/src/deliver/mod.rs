@@ -19,6 +19,7 @@ pub use handle::{DeliverHandle, start};
 
 use policy::{TableId, Verification};
 use queue::{QueueId, QueueIdSource, Recipient, Spool};
+use std::collections::HashSet;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -74,6 +75,28 @@ pub trait Router: Send + Sync {
 
     /// One key in one table that [`DeliverConfig::compile`] interned.
     fn lookup<'a>(&'a self, table: TableId, key: &'a str) -> Pending<'a, Result<Option<String>, Temporary>>;
+}
+
+/// What somebody wants done to a message (postsuper(1), postqueue(1)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// No more deliveries, until it is released. Those under way end.
+    Hold,
+    /// It goes on.
+    Release,
+    /// It is forgotten; if it is being delivered, after that.
+    Remove,
+    /// It is tried now, if it is deferred.
+    Try,
+}
+
+/// What is being delivered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InHand {
+    /// The active queue.
+    pub active: HashSet<QueueId>,
+    /// What waits for room in it.
+    pub waiting: HashSet<QueueId>,
 }
 
 /// What DNS has to say.

@@ -74,6 +74,9 @@ impl Runner {
         if self.active.get(&id).is_some_and(|active| active.probe.is_some()) {
             return self.end_probe(id);
         }
+        if self.active.get(&id).is_some_and(|active| active.is_removed) {
+            return self.settle(id);
+        }
         self.expire(id);
         self.forget_untold(id);
         let Some(active) = self.active.get_mut(&id) else { return };
@@ -106,7 +109,7 @@ impl Runner {
         let envelope = &active.message.envelope;
         let silent = bounce::is_bounce(envelope, &self.config.report);
         let tried = |r: &Recipient| r.state == RecipientState::Pending && r.attempts > 0;
-        let late = self.config.schedule.expired(envelope.arrival, now(), silent);
+        let late = !envelope.hold && self.config.schedule.expired(envelope.arrival, now(), silent);
         if !late || !envelope.recipients.iter().any(tried) {
             return;
         }
@@ -179,7 +182,7 @@ impl Runner {
     /// The message leaves the active queue: removed, or deferred.
     fn settle(&mut self, id: QueueId) {
         let Some(active) = self.active.get(&id) else { return };
-        let done = active.message.envelope.is_done();
+        let done = active.message.envelope.is_done() || active.is_removed;
         if !done {
             self.save(id);
         }
@@ -192,7 +195,7 @@ impl Runner {
                 Ok(()) => self.log(&self.config.qmgr_tag, format!("{id}: removed")),
                 Err(error) => self.log(&self.config.qmgr_tag, format!("warning: {id}: {error}")),
             }
-        } else if self.draining.is_none() {
+        } else if self.draining.is_none() && !active.message.envelope.hold {
             let soonest = now() + self.config.schedule.minimal_backoff_time.min(60 * SECOND);
             let pending = active.message.envelope.recipients.iter().filter(|r| r.state == RecipientState::Pending);
             // Nothing pending means that a report could not be stored.

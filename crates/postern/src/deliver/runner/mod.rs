@@ -3,6 +3,7 @@
 //! One loop owns all state. Address resolution, deliveries and reports run as tasks of the same thread and tell the loop
 //! when they are done. What is deferred, or more than the active queue takes, is known here by its id alone.
 
+mod change;
 mod completion;
 mod probe;
 
@@ -69,6 +70,8 @@ struct Active {
     changed: Vec<usize>,
     /// The address that was asked about, if this is a probe: the spool has none of it.
     probe: Option<Arc<str>>,
+    /// Somebody wants it gone: it is forgotten as soon as nothing goes on.
+    is_removed: bool,
 }
 
 struct Runner {
@@ -191,6 +194,10 @@ impl Runner {
                     self.take_up(id, None);
                 }
             }
+            // Who has asked may have lost patience.
+            Order::Change(id, change, tell) => drop(tell.send(self.change(id, change))),
+            Order::InHand(tell) => drop(tell.send(self.in_hand())),
+            Order::Expand(message, tell) => self.expand(message, tell),
             Order::Reload(config) => self.config = Arc::new(*config),
             Order::Drain(time, tell) => {
                 self.draining = Some((Instant::now() + time, tell));
@@ -259,8 +266,14 @@ impl Runner {
             }
         }
         self.log(&self.config.qmgr_tag, active_line(&message.envelope));
-        let active =
-            Active { message: message.clone(), since: now(), outstanding: 1, changed: Vec::new(), probe: None };
+        let active = Active {
+            message: message.clone(),
+            since: now(),
+            outstanding: 1,
+            changed: Vec::new(),
+            probe: None,
+            is_removed: false,
+        };
         self.active.insert(id, active);
         self.route(message, false);
     }
@@ -334,7 +347,7 @@ impl Runner {
             let outcome = Outcome::delivered("undeliverable postmaster notification discarded", "none");
             self.unreachable(&message, index, since, &outcome);
         }
-        if self.draining.is_some() {
+        if self.draining.is_some() || self.is_stopped(id) {
             requests.clear();
         }
         if let Some(active) = self.active.get_mut(&id) {

@@ -77,6 +77,7 @@ impl Runner {
             outstanding: 1,
             changed: Vec::new(),
             probe: Some(address.clone()),
+            is_removed: false,
         };
         self.active.insert(id, active);
         if envelope.recipients.len() == 1 {

@@ -1,5 +1,6 @@
 //! Delivery from end to end: a real spool, servers on ports the system picks, and the log.
 
+mod changes;
 mod probes;
 mod reports;
 
