@@ -49,6 +49,14 @@ static LAST: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     .map(|(pattern, replacement)| (regex(pattern), replacement))
     .collect()
 });
+static MACROS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+    vec![
+        (regex(&format!(r"\bi={QUEUE_ID}")), "i=QID"),
+        (regex(r"(\{(?:client|daemon)_port\}=)\d+"), "${1}PORT"),
+        (regex(r"\b(v=\w+ )\d[\w.-]*"), "${1}VERSION"),
+        (regex(r"(\{cipher\w*\}=)[^,]*"), "${1}CIPHER"),
+    ]
+});
 static LOG_LINE: LazyLock<Regex> = LazyLock::new(|| regex(r"(?:^|\s)(?:[\w.-]+/)*([\w-]+)\[\d+\]: (.*)$"));
 static LOG_QUEUE_ID: LazyLock<Regex> = LazyLock::new(|| regex(&format!("^{QUEUE_ID}: ")));
 static KEEP: LazyLock<Regex> = LazyLock::new(|| {
@@ -62,7 +70,7 @@ static KEEP: LazyLock<Regex> = LazyLock::new(|| {
         r"|New TLS session rate|AUTH command rate|\S+ SASL \S+ authentication|\S+: SASL|\S+: RBL lookup error",
         r"|hostname \S+ does not resolve|Illegal address syntax|restriction|unknown smtpd restriction",
         r"|support for restriction \S+ has been removed",
-        r"|problem talking to server)|fatal: in parameter)",
+        r"|problem talking to server|milter |connect to Milter |process_milter|\S+: milter)|fatal: in parameter)",
     ))
 });
 static ENDED: LazyLock<Regex> = LazyLock::new(|| regex(r"\]: (?:disconnect from|DISCONNECT \[)"));
@@ -96,6 +104,15 @@ fn without_versions(text: &str) -> String {
         }
     }
     out + &text[copied..]
+}
+
+/// What a Milter was told: queue ids, ports and versions stand alone in the values of macros.
+pub fn normal_milter(text: &str) -> String {
+    let mut text = normal(text);
+    for (pattern, replacement) in MACROS.iter() {
+        text = pattern.replace_all(&text, *replacement).into_owned();
+    }
+    text
 }
 
 /// Normalised log lines of the kinds compared, grouped by program.
@@ -155,6 +172,20 @@ mod tests {
             ),
         ] {
             assert_eq!(normal(raw), want);
+        }
+    }
+
+    #[test]
+    fn macros() {
+        for (raw, want) in [
+            (
+                "MACROS CONNECT j=h, v=Postfix 3.12.0, _=c [1.2.3.4]",
+                "MACROS CONNECT j=h, v=Postfix VERSION, _=c [1.2.3.4]",
+            ),
+            ("MACROS MAIL i=4XyZab12cdz, {client_port}=4711", "MACROS MAIL i=QID, {client_port}=PORT"),
+            ("HEADER Subject|one", "HEADER Subject|one"),
+        ] {
+            assert_eq!(normal_milter(raw), want);
         }
     }
 

@@ -42,7 +42,7 @@ impl Place {
         for entry in scenario.master_cf() {
             named.extend(SERVICE_PORT.captures(&entry).and_then(|c| c[2].parse::<u16>().ok()));
         }
-        for kind in ["policy", "sink", "sasl", "tcptable", "socketmap"] {
+        for kind in ["milter", "policy", "sink", "sasl", "tcptable", "socketmap"] {
             named.extend(scenario.get(kind).filter_map(|b| b.args.first()?.rsplit(':').next()?.parse::<u16>().ok()));
         }
         let texts = ["file", "map", "policy", "tcptable", "socketmap"].map(|kind| scenario.text(kind)).concat();

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::golden::{Recording, Section};
 use super::mail::{mail_section, without_size};
-use super::normal::{ended_connections, log_section, normal};
+use super::normal::{ended_connections, log_section, normal, normal_milter};
 use super::place::Place;
 use super::postfix;
 use super::scenario::{Block, SINK, Scenario};
 use super::session::run_session;
-use crate::peer::{Policy, Sasl, Sink, Socketmap, TcpTable};
+use crate::peer::{Milter, MilterTraits, Policy, Sasl, Sink, Socketmap, TcpTable};
 use crate::tools::{give_to_mail_owner, mail_owner};
 use crate::{FixtureDns, Program, wait_until};
 
@@ -67,6 +67,7 @@ struct Servers {
     dns: FixtureDns,
     sinks: Vec<(Block, Sink)>,
     policies: Vec<(Block, Policy)>,
+    milters: Vec<(Block, Milter)>,
     _sasl: Vec<Sasl>,
     _tcp_tables: Vec<TcpTable>,
     _socketmaps: Vec<Socketmap>,
@@ -96,6 +97,9 @@ impl Servers {
             sinks,
             policies: each("policy")
                 .map(|b| Ok((b.clone(), Policy::start(&at(b)?, &place.apply(&b.text))?)))
+                .collect::<io::Result<_>>()?,
+            milters: each("milter")
+                .map(|b| Ok((b.clone(), Milter::start(&at(b)?, MilterTraits::parse(&b.args), &b.text)?)))
                 .collect::<io::Result<_>>()?,
             _sasl: each("sasl").map(sasl).collect::<io::Result<_>>()?,
             _tcp_tables: each("tcptable")
@@ -303,6 +307,10 @@ fn helper_section(scenario: &Scenario, servers: &Servers, place: &Place) -> Vec<
     for (block, sink) in servers.sinks.iter().filter(|(b, _)| b.has("log")) {
         let line = |l: &String| format!("sink {}: {}", block.args[0], normal(&place.restore(&without_size(l))));
         out.extend(sink.dialogue().iter().map(line));
+    }
+    for (block, milter) in servers.milters.iter().filter(|(b, _)| b.has("record")) {
+        let line = |l: &String| format!("milter {}: {}", block.args[0], normal_milter(&place.restore(l)));
+        out.extend(milter.told().iter().map(line));
     }
     if scenario.text("dns").contains("show-queries") {
         let asked: std::collections::BTreeSet<String> = servers.dns.log().into_iter().collect();

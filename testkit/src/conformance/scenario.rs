@@ -11,6 +11,7 @@ const KINDS: &[&str] = &[
     "map",
     "sqlite",
     "dns",
+    "milter",
     "policy",
     "sink",
     "sasl",

@@ -191,35 +191,7 @@ fn expand(text: &str) -> Vec<String> {
 /// `"text with \r\n, \xNN and octal escapes"` as bytes.
 fn unescape(text: &str) -> Vec<u8> {
     let text = text.trim();
-    let inner = text.get(1..text.len().saturating_sub(1)).unwrap_or("");
-    let mut out = Vec::new();
-    let mut chars = inner.chars().peekable();
-    let digits = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>, first: u32, radix: u32, most: usize| {
-        let mut value = first;
-        for _ in 0..most {
-            let Some(digit) = chars.peek().and_then(|c| c.to_digit(radix)) else { break };
-            value = value * radix + digit;
-            chars.next();
-        }
-        value as u8
-    };
-    while let Some(c) = chars.next() {
-        match (c, chars.peek().copied()) {
-            ('\\', Some(escape)) => {
-                chars.next();
-                match escape {
-                    'r' => out.push(b'\r'),
-                    'n' => out.push(b'\n'),
-                    't' => out.push(b'\t'),
-                    'x' => out.push(digits(&mut chars, 0, 16, 2)),
-                    '0'..='7' => out.push(digits(&mut chars, escape as u32 - '0' as u32, 8, 2)),
-                    other => out.push(other as u8),
-                }
-            }
-            _ => out.push(c as u8),
-        }
-    }
-    out
+    crate::peer::unescape(text.get(1..text.len().saturating_sub(1)).unwrap_or(""))
 }
 
 #[cfg(test)]

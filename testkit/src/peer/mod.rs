@@ -1,11 +1,13 @@
 //! Scripted servers that a mail server talks to: a next hop, a policy service, table servers, Dovecot authentication.
 //! Each listens on an [`Address`], is driven by `LEFT => RIGHT` rules, and stops when dropped.
 
+mod milter;
 mod policy;
 mod sasl;
 mod sink;
 mod table;
 
+pub use milter::{Milter, Traits as MilterTraits};
 pub use policy::Policy;
 pub use sasl::Sasl;
 pub use sink::{Message, Sink};
@@ -105,6 +107,38 @@ fn rules(text: &str) -> Vec<(String, String)> {
         .map(|l| l.split_once("=>").unwrap_or((l, "")))
         .map(|(left, right)| (left.trim().to_owned(), right.trim().to_owned()))
         .collect()
+}
+
+/// Text with `\r`, `\n`, `\t`, `\xHH` and octal escapes as bytes.
+pub fn unescape(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut chars = text.chars().peekable();
+    let digits = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>, first: u32, radix: u32, most: usize| {
+        let mut value = first;
+        for _ in 0..most {
+            let Some(digit) = chars.peek().and_then(|c| c.to_digit(radix)) else { break };
+            value = value * radix + digit;
+            chars.next();
+        }
+        value as u8
+    };
+    while let Some(c) = chars.next() {
+        match (c, chars.peek().copied()) {
+            ('\\', Some(escape)) => {
+                chars.next();
+                match escape {
+                    'r' => out.push(b'\r'),
+                    'n' => out.push(b'\n'),
+                    't' => out.push(b'\t'),
+                    'x' => out.push(digits(&mut chars, 0, 16, 2)),
+                    '0'..='7' => out.push(digits(&mut chars, escape as u32 - '0' as u32, 8, 2)),
+                    other => out.push(other as u8),
+                }
+            }
+            _ => out.push(c as u8),
+        }
+    }
+    out
 }
 
 /// Shell patterns with `*`, `?` and `[...]`.

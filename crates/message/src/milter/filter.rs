@@ -3,7 +3,7 @@
 use super::edit::Edit;
 use super::macros::{Macros, OwnLists, Stage};
 use super::packet::{Fields, Packet, Request};
-use super::protocol::{ACTIONS, Event, LEADING_SPACE, Offer, SKIP, WANTS_REJECTED_RECIPIENTS, reply_name};
+use super::protocol::{ACTIONS, Event, LEADING_SPACE, Offer, UNANSWERED, WANTS_REJECTED_RECIPIENTS, reply_name};
 use super::verdict::{DefaultAction, Verdict, reply};
 use std::sync::Arc;
 
@@ -23,6 +23,8 @@ pub struct Settings {
 pub enum Failure {
     /// The connection, or what the filter says on it: `milter_default_action` counts. The text is a warning.
     Broken(String),
+    /// The answer to the first packet can't be read; it is as broken.
+    Handshake(String),
     /// What it says can't be answered to a client.
     Misconfigured(String),
 }
@@ -106,8 +108,8 @@ impl Filter {
         request
     }
 
-    /// The answer to it.
-    pub fn negotiated(&mut self, packet: Packet<'_>) -> Result<(), Failure> {
+    /// The answer to it. `Ok`: what is odd about it, for the log.
+    pub fn negotiated(&mut self, packet: Packet<'_>) -> Result<Vec<String>, Failure> {
         let broken = |text: String| Failure::Broken(text);
         if packet.command != b'O' {
             return Err(broken(format!("unexpected reply \"{}\" in initial handshake", packet.command.escape_ascii())));
@@ -115,10 +117,11 @@ impl Filter {
         let mut fields = Fields(packet.data);
         let numbers = (|| Some((fields.number()?, fields.number()?, fields.number()?)))();
         let Some((version, actions, steps)) = numbers else {
-            return Err(broken("bad reply in initial handshake".to_owned()));
+            return Err(Failure::Handshake("input packet too short for network long".to_owned()));
         };
         let ours = self.settings.offer.version;
-        if version > ours || version < 2 {
+        let mut warnings = Vec::new();
+        if version > ours {
             return Err(broken(format!("protocol version {version} conflict with MTA protocol version {ours}")));
         }
         if actions & ACTIONS != actions {
@@ -128,14 +131,17 @@ impl Filter {
             let own = (|| Some((fields.number()?, fields.string()?)))();
             match own {
                 Some((stage, names)) if self.own_lists.set(stage, names) => {}
-                Some((stage, _)) => return Err(broken(format!("unknown macro type {stage} in initial handshake"))),
+                Some((stage, _)) => warnings.push(format!("ignoring unknown macro type {stage}")),
                 None => return Err(broken("bad macro list in initial handshake".to_owned())),
             }
         }
+        if !matches!(version, 2 | 3 | 4 | 6) {
+            warnings.push(format!("unexpected protocol version {version}"));
+        }
         self.version = version;
-        self.steps = steps & self.settings.offer.steps();
+        self.steps = steps & (self.settings.offer.steps() | UNANSWERED);
         self.state = State::Ready;
-        Ok(())
+        Ok(warnings)
     }
 
     /// Something happens.
@@ -166,8 +172,10 @@ impl Filter {
             b'c' => return Ok(Heard::Done(None)),
             b'p' => return Ok(Heard::More),
             b'a' => None,
-            b's' if self.steps & SKIP != 0 && matches!(event, Event::Header | Event::Body | Event::Rcpt) => {
-                self.skipped = Some(event);
+            b's' => {
+                if matches!(event, Event::Header | Event::Body | Event::Rcpt) {
+                    self.skipped = Some(event);
+                }
                 return Ok(Heard::Done(None));
             }
             b'd' if event.is_of_session() => {
@@ -208,7 +216,7 @@ impl Filter {
     }
 
     fn decided(&mut self, event: Event, verdict: Option<Verdict>) -> Heard {
-        if event.is_of_session() {
+        if event.is_of_session() || verdict == Some(Verdict::Shutdown) {
             self.state = State::SessionDone;
             self.standing.clone_from(&verdict);
             return Heard::Over(verdict);

@@ -9,8 +9,8 @@ pub(super) const ACTIONS: u32 = 0x1ff;
 pub(super) const WANTS_REJECTED_RECIPIENTS: u32 = 0x800;
 /// Header values come as they stand after the colon.
 pub(super) const LEADING_SPACE: u32 = 0x10_0000;
-/// May answer "skip the rest of these".
-pub(super) const SKIP: u32 = 0x400;
+/// Steps without an answer: what a filter doesn't say isn't waited for, whichever version it speaks.
+pub(super) const UNANSWERED: u32 = 0x0f_f080;
 
 /// Something that a filter may be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

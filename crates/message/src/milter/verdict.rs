@@ -121,7 +121,6 @@ pub(super) fn reply(text: &str) -> Option<String> {
         let rest = line.strip_prefix(code.as_str())?;
         let is_last = lines.peek().is_none();
         let text = match rest.chars().next() {
-            None => "",
             Some(' ' | '-') => &rest[1..],
             _ => return None,
         };
@@ -129,11 +128,7 @@ pub(super) fn reply(text: &str) -> Option<String> {
             return None;
         }
         out.push_str(&code);
-        if !is_last {
-            out.push('-');
-        } else if !rest.is_empty() {
-            out.push(' ');
-        }
+        out.push(if is_last { ' ' } else { '-' });
         out.push_str(&text.replace("%%", "%"));
         if !is_last {
             out.push_str("\r\n");
@@ -161,7 +156,8 @@ mod tests {
         for (text, want) in [
             ("550 5.7.1 go %% away", Some("550 5.7.1 go % away")),
             ("550 no status", Some("550 no status")),
-            ("451", Some("451")),
+            ("451", None),
+            ("451 ", Some("451 ")),
             ("451 4.7.1 x\r\n", Some("451 4.7.1 x")),
             ("554-5.7.1 a\r\n554 5.7.1 b", Some("554-5.7.1 a\r\n554 5.7.1 b")),
             ("554-5.7.1 a\n554 5.7.1 b", Some("554-5.7.1 a\r\n554 5.7.1 b")),

@@ -6,7 +6,7 @@ use crate::milter::{Milters, Warnings};
 use message::milter::{Client, Event, Request, Verdict};
 use policy::{Ask, Effect, PeerName, PeerStatus, Suspend};
 use smtp::address::quote_local;
-use smtp::server::{self, Decide, Moment};
+use smtp::server::{self, Decide, Moment, ServerSession};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -21,6 +21,8 @@ pub(super) struct MacroFacts {
     client_port: u16,
     names: Option<PeerName>,
     connections: Option<u32>,
+    /// The content is looked at: by then, some is forgotten.
+    is_content: bool,
     queue_id: Option<String>,
     sasl: Option<policy::Sasl>,
     tls: Option<policy::Tls>,
@@ -57,7 +59,9 @@ impl MacroFacts {
             "client_port" => Some(self.client_port.to_string()),
             "client_ptr" => names.map(|names| names.reverse.to_string()),
             "client_connections" => self.connections.map(|count| count.to_string()),
-            "client_resolve" => names.map(|names| resolve_word(names.name_status).to_owned()),
+            "client_resolve" => {
+                names.filter(|_| !self.is_content).map(|names| resolve_word(names.name_status).to_owned())
+            }
             "tls_version" => self.tls.as_ref().map(|tls| tls.protocol.clone()),
             "cipher" => self.tls.as_ref().map(|tls| tls.cipher.clone()),
             "cipher_bits" => self.tls.as_ref().map(|tls| tls.bits.to_string()),
@@ -183,7 +187,9 @@ impl Conversation {
     /// recipient that is refused already.
     async fn milter_event(&mut self, event: Event, decide: &Decide, rejected: Option<&str>) -> Option<String> {
         let mut milters = self.milters.take()?;
-        let verdict = if milters.is_discarded && !event.is_of_session() {
+        // What an access list or another filter throws away needs no looking at.
+        let is_discarded = milters.is_discarded || self.transaction.effects.contains(&Effect::Discard);
+        let verdict = if is_discarded && !event.is_of_session() {
             None
         } else {
             self.client.settle().await;
@@ -240,8 +246,11 @@ impl Conversation {
 
     /// Log a verdict and act on it; the reply, if it has one.
     fn heed(&mut self, decide: &Decide, verdict: Verdict) -> Option<String> {
-        let line = self.event_line(decide, verdict.word(), &verdict.text());
-        self.client.line(line);
+        // Also at DATA, the first of several recipients is shown.
+        let context = self.session.message_context();
+        let id = self.transaction.queue_id().map_or_else(|| "NOQUEUE".to_owned(), |id| id.to_string());
+        let (word, client) = (verdict.word(), ServerSession::CLIENT);
+        self.client.line(format!("{id}: {word}: {} from {client}: {};{context}", decide.stage, verdict.text()));
         match &verdict {
             Verdict::Hold(_) => self.transaction.effects.push(Effect::Hold),
             Verdict::Discard => self.transaction.effects.push(Effect::Discard),
@@ -264,6 +273,7 @@ impl Conversation {
             client_port: self.client.port,
             names: self.client.name.clone(),
             connections: if is_content { None } else { self.connections },
+            is_content,
             queue_id: self.transaction.queue_id().map(|id| id.to_string()),
             sasl: self.sasl(),
             tls: self.tls.as_deref().filter(|_| !is_content).map(crate::tls::TlsSession::facts),
@@ -374,6 +384,8 @@ mod tests {
         ] {
             assert_eq!(facts.value(name).as_deref(), want, "{name}");
         }
+        let facts = MacroFacts { is_content: true, ..facts };
+        assert_eq!(facts.value("{client_resolve}"), None);
         let facts = MacroFacts { client: Some("2001:db8::1".parse().unwrap()), ..facts };
         assert_eq!(facts.value("{client_addr}").as_deref(), Some("IPv6:2001:db8::1"));
     }

@@ -113,8 +113,8 @@ impl Conversation {
     /// Log what a filter decided; how the message ends, if that ends it.
     fn said(&self, said: Option<Said>, state: &mut State) -> Option<MessageEnd> {
         let said = said?;
-        if matches!(said, Said::Hold(_)) {
-            state.checks.effects().hold = true;
+        if matches!(said, Said::Hold(_)) && std::mem::replace(&mut state.checks.effects().hold, true) {
+            return None;
         }
         // The reply's code is for the client only.
         let text = said.text();

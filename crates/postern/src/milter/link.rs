@@ -67,8 +67,11 @@ impl Link {
         let why = match connected {
             Ok(Ok(stream)) => {
                 self.stream = Some(stream);
-                if let Err(failure) = self.negotiate(deadline).await {
-                    self.give_up(failure, listener);
+                match self.negotiate(deadline).await {
+                    Ok(odd) => odd.iter().for_each(|text| listener.warn(format!("milter {}: {text}", self.name()))),
+                    Err(failure) => {
+                        self.give_up(failure, listener);
+                    }
                 }
                 return;
             }
@@ -79,13 +82,16 @@ impl Link {
         self.filter.failed(false);
     }
 
-    async fn negotiate(&mut self, deadline: Instant) -> Result<(), Failure> {
+    async fn negotiate(&mut self, deadline: Instant) -> Result<Vec<String>, Failure> {
         let request = self.filter.negotiate();
         self.send(request.bytes(), "SMFIC_OPTNEG", deadline).await?;
-        let packet = self.receive("SMFIC_OPTNEG", deadline).await?;
+        let packet = self.receive("SMFIC_OPTNEG", deadline).await.map_err(|failure| match failure {
+            Failure::Broken(text) => Failure::Handshake(text),
+            other => other,
+        })?;
         match Packet::new(&packet) {
             Some(packet) => self.filter.negotiated(packet),
-            None => Ok(()),
+            None => Ok(Vec::new()),
         }
     }
 
@@ -186,6 +192,10 @@ impl Link {
         self.stream = None;
         let (text, is_misconfigured) = match failure {
             Failure::Broken(text) => (text, false),
+            Failure::Handshake(text) => {
+                listener.warn(format!("milter {}: {text}", self.name()));
+                ("read error in initial handshake".to_owned(), false)
+            }
             Failure::Misconfigured(text) => (text, true),
         };
         listener.warn(format!("milter {}: {text}", self.name()));
@@ -208,15 +218,15 @@ impl Link {
 
     async fn receive(&mut self, what: &str, deadline: Instant) -> Result<Vec<u8>, Failure> {
         let mut header = [0; HEADER_LENGTH];
-        self.read(&mut header, &format!("{what} reply packet header"), deadline).await?;
+        self.read(&mut header, &format!("can't read {what} reply packet header"), deadline).await?;
         let length = packet_length(header).map_err(Failure::Broken)?;
         let mut packet = vec![0; length];
-        self.read(&mut packet, &format!("{what} reply packet"), deadline).await?;
+        self.read(&mut packet, "EOF while reading data", deadline).await?;
         Ok(packet)
     }
 
     async fn read(&mut self, buffer: &mut [u8], what: &str, deadline: Instant) -> Result<(), Failure> {
-        let failed = |why: &str| Failure::Broken(format!("can't read {what}: {why}"));
+        let failed = |why: &str| Failure::Broken(format!("{what}: {why}"));
         let read = match &mut self.stream {
             Some(Stream::Tcp(stream)) => timeout_at(deadline, stream.read_exact(buffer)).await,
             Some(Stream::Unix(stream)) => timeout_at(deadline, stream.read_exact(buffer)).await,
