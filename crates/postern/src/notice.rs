@@ -56,15 +56,22 @@ impl Letter<'_> {
         text
     }
 
-    /// About a login that somebody else seems to use, and whose mail is held.
-    pub fn about_login(&self, login: &str, sign: &str, until: u64) -> String {
+    /// About a login that somebody else seems to use, and whose mail is held, or refused.
+    pub fn about_login(&self, login: &str, sign: &str, until: u64, is_refused: bool) -> String {
         let mut text = self.header("SMTP server", &format!("login {login} looks taken over"));
         let until = clock::mail_date(until);
-        let _ = write!(
+        let (fate, remedy) = match is_refused {
+            true => ("refused with a temporary error", ""),
+            false => (
+                "accepted and put on hold",
+                "\n\nWhat is held: postqueue -p. Free it: postsuper -H. Delete it: postsuper -d.",
+            ),
+        };
+        let _ = writeln!(
             text,
-            "Login {login}: {sign}.\n\nWhat it sends is accepted and put on hold, until {until}.\n\n\
+            "Login {login}: {sign}.\n\nWhat it sends is {fate}, until {until}.\n\n\
              If that is not its owner, change the password. If it is, add the login to\n\
-             postern_sasl_takeover_exceptions, or set higher limits.\n"
+             postern_sasl_takeover_exceptions, or set higher limits.{remedy}"
         );
         text.push_str(END);
         text

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use testkit::peer::{Address, Sink};
 use testkit::ports::free_port;
 use testkit::tls::{self, SecureDialog, Visitor};
 use testkit::tools::{find, is_root, skipped};
@@ -668,6 +669,42 @@ fn takeover_site() -> String {
         "smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = postern
 postern_sasl_password_maps = texthash:$config_directory/passwords\n{RELAY}postern_sasl_takeover_networks = 2\n"
     )
+}
+
+#[test]
+#[ignore = "run by cargo xtask test"]
+fn what_nobody_could_hold_is_refused() {
+    for options in ["", "smtpd_proxy_options = speed_adjust\n"] {
+        let hop = free_port();
+        let sink = Sink::start(&Address::Inet(([127, 0, 0, 1], hop).into()), &[], "").expect("a next hop");
+        let server = builtin(&format!(
+            "smtpd_proxy_filter = 127.0.0.1:{hop}\npostern_sasl_takeover_recipients = 2\nlocal_recipient_maps =\n{options}"
+        ));
+        let mut dialog = logged_in(&server, [127, 0, 9, 1]);
+        for _ in 0..2 {
+            let reply = dialog.message("user@example.com", "user@example.com", "x").expect("a reply");
+            assert!(reply.starts_with("250 "), "{reply}\n{}", server.tail());
+        }
+        // the third one is the sign, and the first that is refused
+        let refused = "450 4.7.1 <user>: SASL login name looks taken over: its mail is refused for now";
+        for start in ["DATA", "DATA", "BDAT 3 LAST\r\nx\r\n"] {
+            for line in ["RSET", "MAIL FROM:<user@example.com>", "RCPT TO:<user@example.com>"] {
+                assert!(dialog.command(line).expect("a reply").starts_with("250 "), "{}", server.tail());
+            }
+            assert_eq!(dialog.command(start.trim_end()).expect("a reply"), refused, "{}", server.tail());
+        }
+        let sign = "3 recipients within 60 minutes, usually 0";
+        server.wait_log(&format!("warning: login user: {sign}: its mail is refused until "));
+        server.wait_log(&format!(
+            ": NOQUEUE: reject: DATA from unknown[127.0.9.1]: {refused}: {sign}; from=<user@example.com>"
+        ));
+        let notice = &server.wait_mail("postmaster", 1)[0];
+        assert!(notice.contains("\n\nWhat it sends is refused with a temporary error, until "), "{notice}");
+        // others send as before
+        let reply = server.dialog().message("a@example.org", "user@example.com", "x").expect("a reply");
+        assert!(reply.starts_with("250 "), "{reply}");
+        assert_eq!(sink.messages().len(), 3, "{options}");
+    }
 }
 
 #[test]

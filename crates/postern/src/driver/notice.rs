@@ -22,7 +22,8 @@ impl Conversation {
     /// Tell of a login that looks taken over.
     pub(super) async fn notify_of_takeover(&mut self, login: &str, sign: &str, until: u64) {
         let to = self.service.parameters.get("error_notice_recipient");
-        self.tell_postmaster(to, |letter| letter.about_login(login, sign, until)).await;
+        let is_refused = self.service.proxy_filter.is_some();
+        self.tell_postmaster(to, |letter| letter.about_login(login, sign, until, is_refused)).await;
     }
 
     async fn tell_postmaster(&mut self, to: String, write: impl FnOnce(&Letter<'_>) -> String) {

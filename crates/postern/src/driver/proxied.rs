@@ -130,6 +130,9 @@ impl Conversation {
 
     /// DATA or the first BDAT passed our own lists.
     pub(super) async fn proxy_data(&mut self) {
+        if let Some(reply) = self.refuse_after_takeover().await {
+            return self.session.data_answered(Err(reply));
+        }
         let header = self.proxied_header();
         let Some(proxied) = &mut self.transaction.proxied else {
             return self.session.data_answered(Err(WRITE_ERROR.to_owned()));
