@@ -204,7 +204,7 @@ impl Peers {
         };
         let mut want = run(&self.postfix, Awaited::Quiet(QUIET));
         // under load its processes may come up too late
-        for _ in 0..2 {
+        for _ in 0..4 {
             if want.get(Section::Replies).iter().any(|line| line == "S: <no service>") {
                 want = run(&self.postfix, Awaited::Quiet(QUIET));
             }

@@ -5,12 +5,15 @@ use crate::refusal::Refusal;
 /// Carried from one evaluation of a session to the next: pending deferrals and actions that stay in force.
 #[derive(Clone, Debug, Default)]
 pub struct PolicyState {
-    /// `defer_if_permit` as the client list left it.
-    pub(crate) after_client: Option<Refusal>,
-    /// … as the helo list left it.
-    pub(crate) after_helo: Option<Refusal>,
-    /// … as the sender list left it.
-    pub(crate) after_sender: Option<Refusal>,
+    /// What `defer_if_permit` said last. It outlives whether it is pending: that comes back with the next command, and
+    /// then with the newest text, be it from an evaluation in between.
+    pub(crate) deferral: Option<Refusal>,
+    /// Was `defer_if_permit` pending when the client list ended?
+    pub(crate) after_client: bool,
+    /// … when the helo list ended?
+    pub(crate) after_helo: bool,
+    /// … when the sender list ended?
+    pub(crate) after_sender: bool,
     /// DISCARD has fired: the rest of the transaction is accepted.
     pub(crate) discard: bool,
     /// `reject_unlisted_sender` was applied to the sender since the sender list was last due.

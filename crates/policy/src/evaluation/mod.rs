@@ -73,7 +73,7 @@ pub struct Evaluation {
     eager: bool,
     frames: Vec<Frame>,
     phase: Option<Phase>,
-    defer_if_permit: Option<Refusal>,
+    defer_if_permit: bool,
     defer_if_reject: Option<Refusal>,
     /// The list has had an element looked at.
     looked_at: bool,
@@ -97,7 +97,7 @@ impl Evaluation {
             eager: false,
             frames: Vec::new(),
             phase: None,
-            defer_if_permit: None,
+            defer_if_permit: false,
             defer_if_reject: None,
             looked_at: false,
             sleeps: 0,
@@ -163,13 +163,12 @@ impl Evaluation {
 
     /// The deferral that earlier commands left behind.
     fn restore(&mut self, state: &PolicyState) {
-        let carried = match self.moment {
-            Moment::Helo => state.after_client.as_ref(),
-            Moment::Mail | Moment::Etrn => state.after_helo.as_ref().or(state.after_client.as_ref()),
-            Moment::Rcpt | Moment::Vrfy => state.after_sender.as_ref(),
-            Moment::Connect | Moment::Data | Moment::EndOfData => None,
+        self.defer_if_permit = match self.moment {
+            Moment::Helo => state.after_client,
+            Moment::Mail | Moment::Etrn => state.after_client || state.after_helo,
+            Moment::Rcpt | Moment::Vrfy => state.after_sender,
+            Moment::Connect | Moment::Data | Moment::EndOfData => false,
         };
-        self.defer_if_permit = carried.cloned();
     }
 
     /// Running ahead: what cannot be answered yet has no opinion.
@@ -219,14 +218,12 @@ impl Evaluation {
         self.looked_at = false;
         self.phase = Some(phase);
         if phase == Phase::Client {
-            self.defer_if_permit = None;
+            self.defer_if_permit = false;
         }
         let is_first_of_recipient = before.is_none_or(|before| !matches!(before, Phase::Relay | Phase::Recipient));
         if matches!(phase, Phase::Relay | Phase::Recipient) && is_first_of_recipient && facts.sender.is_none() {
-            // VRFY outside of a transaction: whether a deferral waits is what the last sender's list said, though its
-            // text may be newer
-            let newer = self.defer_if_permit.take();
-            self.defer_if_permit = state.after_sender.as_ref().map(|old| newer.unwrap_or_else(|| old.clone()));
+            // VRFY outside of a transaction: whether a deferral waits is what the last sender's list said
+            self.defer_if_permit = state.after_sender;
         }
         let subject = match phase {
             Phase::Client => Subject::Client,
@@ -280,7 +277,7 @@ impl Evaluation {
                 return Ok(());
             }
             Phase::Settle => {
-                if let Some(refusal) = self.defer_if_permit.take() {
+                if let Some(refusal) = state.deferral.clone().filter(|_| std::mem::take(&mut self.defer_if_permit)) {
                     self.refuse(plan, refusal, Prefixes::default());
                     self.trace_rejection("defer_if_permit", asked..asked);
                 }
@@ -336,7 +333,7 @@ impl Evaluation {
             subject,
             warn: prefixes.warn,
             eager: self.eager,
-            deferred: self.defer_if_permit.is_some(),
+            deferred: self.defer_if_permit,
             log: out.log,
             effects: out.effects,
             held: out.held,
@@ -356,7 +353,7 @@ impl Evaluation {
         ask: &mut Ask<'_>,
     ) -> Result<(), Suspend> {
         // looked at after an element: the first of a list has its say
-        let both = self.looked_at && self.defer_if_permit.is_some() && self.defer_if_reject.is_some();
+        let both = self.looked_at && self.defer_if_permit && self.defer_if_reject.is_some();
         if state.discard || both {
             self.leave_list(state);
             return Ok(());

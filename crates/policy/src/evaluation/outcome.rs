@@ -37,7 +37,9 @@ impl Evaluation {
                     self.refuse(plan, refusal, prefixes);
                     Outcome::Warned(reply)
                 } else {
-                    self.defer_if_permit.get_or_insert(refusal);
+                    if !std::mem::replace(&mut self.defer_if_permit, true) {
+                        state.deferral = Some(refusal);
+                    }
                     Outcome::DeferIfPermit(reply)
                 };
                 self.after_item(state);
@@ -127,9 +129,9 @@ impl Evaluation {
 
     fn end_phase(&mut self, state: &mut PolicyState) {
         match self.phase.take() {
-            Some(Phase::Client) => state.after_client.clone_from(&self.defer_if_permit),
-            Some(Phase::Helo) => state.after_helo.clone_from(&self.defer_if_permit),
-            Some(Phase::Sender) => state.after_sender.clone_from(&self.defer_if_permit),
+            Some(Phase::Client) => state.after_client = self.defer_if_permit,
+            Some(Phase::Helo) => state.after_helo = self.defer_if_permit,
+            Some(Phase::Sender) => state.after_sender = self.defer_if_permit,
             _ => {}
         }
     }
