@@ -43,6 +43,16 @@ pub fn cpu_seconds(root: u32) -> f64 {
     ticks as f64 / 100.0
 }
 
+/// CPU seconds that the threads of one process have used so far, to the nanosecond; its children's not.
+pub fn thread_seconds(pid: u32) -> f64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let spent = tasks.filter_map(|task| {
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    spent.sum::<u64>() as f64 / 1e9
+}
+
 /// Memory of its own, KiB: shared pages are divided among those who share them.
 pub fn memory_kib(root: u32) -> u64 {
     let rollups = members(root).into_iter().filter_map(|p| fs::read_to_string(format!("/proc/{p}/smaps_rollup")).ok());
@@ -81,6 +91,7 @@ mod tests {
         while cpu_seconds(me) < begin + 0.02 {
             n = std::hint::black_box(n + 1);
         }
+        assert!(thread_seconds(me) >= 0.02);
     }
 
     #[test]
