@@ -6,6 +6,7 @@ pub mod conformance;
 pub mod database;
 pub mod dialog;
 pub mod dns;
+pub mod dovecot;
 pub mod peer;
 pub mod ports;
 pub mod program;
@@ -15,6 +16,7 @@ pub mod tools;
 
 pub use dialog::Dialog;
 pub use dns::FixtureDns;
+pub use dovecot::Dovecot;
 pub use program::Program;
 
 use std::time::{Duration, Instant};

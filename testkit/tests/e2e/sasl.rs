@@ -2,15 +2,15 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
 use testkit::peer::{Address, Sink};
 use testkit::ports::free_port;
 use testkit::tls::{self, SecureDialog, Visitor};
-use testkit::tools::{find, is_root, skipped};
-use testkit::{Dialog, Program, wait_until};
+use testkit::tools::{find, skipped};
+use testkit::{Dialog, Dovecot, Program, wait_until};
 
 use crate::server::{Server, give_away, postern};
 
@@ -23,82 +23,6 @@ pub const REFUSED: &str = "535 5.7.8 Error: authentication failed: (reason unava
 
 /// Mail for anywhere is taken from those who have logged in.
 const RELAY: &str = "smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination\n";
-
-/// A running Dovecot that does nothing but authenticate: user `user`, password `secret`.
-struct Dovecot {
-    dir: tempfile::TempDir,
-    binary: PathBuf,
-    port: u16,
-    program: Option<Program>,
-}
-
-impl Dovecot {
-    /// Nothing, with a word, without Dovecot.
-    fn start(check: &str, mechanisms: &str) -> Option<Self> {
-        let Some(binary) = find("dovecot") else {
-            skipped(check, "package dovecot-core is missing");
-            return None;
-        };
-        let dir = testkit::temp_dir().expect("a temporary directory");
-        let port = free_port();
-        let at = |name: &str| dir.path().join(name).display().to_string();
-        fs::write(dir.path().join("users"), "user:{PLAIN}secret\n").expect("users");
-        let mut settings = format!(
-            "base_dir = {}\nlog_path = {}\nprotocols =\nssl = no\ndisable_plaintext_auth = no\nauth_failure_delay = 0
-auth_mechanisms = {mechanisms}\npassdb {{\n driver = passwd-file\n args = {}\n}}\nuserdb {{\n driver = static
- args = uid=nobody gid=nogroup home=/nonexistent\n}}\nservice auth {{\n unix_listener {} {{\n mode = 0666\n }}
- inet_listener {{\n address = 127.0.0.1\n port = {port}\n }}\n}}
-service anvil {{\n unix_listener anvil-auth-penalty {{\n mode = 0\n }}\n}}\n",
-            at("run"),
-            at("log"),
-            at("users"),
-            at("auth")
-        );
-        if !is_root() {
-            let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).expect("users").expect("a user").name;
-            settings += &format!("default_internal_user = {user}\ndefault_login_user = {user}\n");
-            settings += &format!("default_internal_group = {user}\nservice anvil {{\n chroot =\n}}\n");
-        }
-        fs::write(dir.path().join("conf"), settings).expect("settings");
-        let mut dovecot = Self { dir, binary, port, program: None };
-        dovecot.start_again();
-        Some(dovecot)
-    }
-
-    fn start_again(&mut self) {
-        let mut command = Command::new(&self.binary);
-        command.arg("-F").arg("-c").arg(self.dir.path().join("conf"));
-        let mut program = Program::start_group(&mut command, &self.dir.path().join("output")).expect("dovecot starts");
-        if let Err(error) = program.wait_listening(&[self.port], Duration::from_secs(20)) {
-            panic!("{error}\n{}", fs::read_to_string(self.dir.path().join("log")).unwrap_or_default());
-        }
-        let socket = self.dir.path().join("auth");
-        let is_open = || socket.metadata().is_ok_and(|it| it.permissions().mode() & 0o777 == 0o666);
-        assert!(wait_until(Duration::from_secs(10), is_open), "{}", program.output());
-        self.program = Some(program);
-    }
-
-    /// The end of it, with all its processes.
-    fn stop(&mut self) {
-        if let Some(mut program) = self.program.take() {
-            assert!(program.stop(Duration::from_secs(10)).is_some(), "{}", program.output());
-        }
-    }
-
-    fn unix(&self) -> String {
-        self.dir.path().join("auth").display().to_string()
-    }
-
-    fn inet(&self) -> String {
-        format!("inet:127.0.0.1:{}", self.port)
-    }
-}
-
-impl Drop for Dovecot {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
 
 fn server(path: &str, settings: &str) -> Server {
     Server::start(&format!(

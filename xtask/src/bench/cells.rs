@@ -6,13 +6,16 @@ use std::time::Duration;
 use testkit::FixtureDns;
 
 use super::load::{Generator, Kind, Load, Outcome, addresses};
-use super::meter::{cpu_seconds, memory_kib};
+use super::meter::memory_kib;
 use super::peers::{Peer, Site, Who};
+use super::spell::{Length, load};
 use super::table::{Figure, Table};
 
 /// The cells, in the order of the table.
-pub const CELLS: [&str; 12] =
-    ["reject", "accept", "idle", "dns30", "start", "lookups", "headers", "access", "policy", "tls", "record", "tools"];
+pub const CELLS: [&str; 13] = [
+    "reject", "accept", "idle", "dns30", "start", "lookups", "headers", "access", "policy", "tls", "login", "record",
+    "tools",
+];
 
 /// Client addresses of the load cells.
 pub const CLIENTS: (Ipv4Addr, u32) = (Ipv4Addr::new(127, 1, 0, 1), 16);
@@ -63,6 +66,7 @@ impl Bench {
                 "access" if who != Who::Sink => self.access(who),
                 "policy" if who != Who::Sink => self.policy(who),
                 "tls" if who != Who::Sink => self.tls(who),
+                "login" if who != Who::Sink => self.login(who),
                 "tools" if who == Who::Postern => self.tools(who),
                 "record" if who == Who::Postern => self.record(who),
                 _ => Ok(()),
@@ -92,26 +96,14 @@ impl Bench {
 
     fn load(&mut self, who: Who, kind: Kind) -> Result<(), String> {
         let peer = self.site.start(who, false, kind == Kind::Reject)?;
-        let (recipient, at_a_time) = if kind == Kind::Reject { ("u@foreign.test", 100) } else { ("u@relay.test", 50) };
-        let load = Load { kind, port: peer.port, recipient, sources: CLIENTS, first: 0, at_a_time };
-        let mut generator = Generator::new(load).map_err(|e| e.to_string())?;
-        let (warm_up, time) = if self.quick { (700, 1500) } else { (1500, 4000) };
-        let fail = |e: std::io::Error| e.to_string();
-        generator.run_for(Duration::from_millis(warm_up)).map_err(fail)?;
-        let before = cpu_seconds(peer.pid());
-        let took = generator.run_for(Duration::from_millis(time)).map_err(fail)?;
-        let cpu = cpu_seconds(peer.pid()) - before;
-        let sessions = generator.outcome.sessions as f64;
-        let mut outcome = std::mem::take(&mut generator.outcome);
-        generator.wind_down().map_err(fail)?;
-        outcome.errors.extend(std::mem::take(&mut generator.outcome.errors));
-        self.errors(who, &outcome)?;
+        let at_a_time = if kind == Kind::Reject { 100 } else { 50 };
+        let spell = self.under_load(who, &peer, (kind, at_a_time), Length::usual(self.quick))?;
         let (cpu_figure, rate_figure) = match kind {
             Kind::Reject => (Figure::RejectCpu, Figure::RejectRate),
             _ => (Figure::AcceptCpu, Figure::AcceptRate),
         };
-        self.table.add(cpu_figure, who, cpu * 1e6 / sessions);
-        self.table.add(rate_figure, who, sessions / took.as_secs_f64());
+        self.table.add(cpu_figure, who, spell.cpu);
+        self.table.add(rate_figure, who, spell.rate);
         Ok(())
     }
 
@@ -180,14 +172,7 @@ impl Bench {
 
     /// Sessions of clients that play no part later: processes are made, tables read.
     fn warm_up(&self, peer: &Peer) -> Result<(), String> {
-        let load = Load {
-            kind: Kind::Reject,
-            port: peer.port,
-            recipient: "u@foreign.test",
-            sources: CLIENTS,
-            first: 0,
-            at_a_time: 1,
-        };
+        let load = load(Kind::Reject, peer.port, 1);
         Generator::new(load).and_then(|mut g| g.run_count(20)).map_err(|e| e.to_string())
     }
 

@@ -10,9 +10,10 @@ use testkit::tools::find;
 
 use super::cells::Bench;
 use super::corpus::Corpus;
-use super::load::{Generator, Kind, Load};
+use super::load::{Generator, Kind};
 use super::meter::cpu_seconds;
 use super::peers::{Peer, Who, policy};
+use super::spell::load;
 use super::table::Figure;
 use crate::project;
 
@@ -117,8 +118,7 @@ impl Bench {
         count: u64,
         figure: Figure,
     ) -> Result<(), String> {
-        let recipient = if kind == Kind::Reject { "u@foreign.test" } else { "u@relay.test" };
-        let load = Load { kind, port: peer.port, recipient, sources: super::cells::CLIENTS, first: 0, at_a_time };
+        let load = load(kind, peer.port, at_a_time);
         let count = if self.quick { count / 2 } else { count };
         let mut generator = Generator::new(load).map_err(|e| e.to_string())?;
         generator.run_count(4 * at_a_time as u64).map_err(|e| e.to_string())?;

@@ -15,6 +15,9 @@ use nix::sys::socket::{
 /// A session without an answer for that long is an error.
 const STUCK: Duration = Duration::from_secs(20);
 
+/// User `user`, password `secret`.
+const LOGIN: &[u8] = b"AUTH PLAIN AHVzZXIAc2VjcmV0\r\n";
+
 /// What each session does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -26,6 +29,10 @@ pub enum Kind {
     Idle,
     /// EHLO, MAIL, RCPT, whose answer doesn't come.
     Waiting,
+    /// EHLO, QUIT.
+    Hello,
+    /// EHLO, AUTH PLAIN, QUIT.
+    Login,
 }
 
 /// A load.
@@ -62,6 +69,7 @@ pub struct Outcome {
 enum State {
     Greeting,
     Ehlo,
+    Auth,
     Mail,
     Rcpt,
     Data,
@@ -242,6 +250,7 @@ impl Generator {
             State::Ehlo | State::Mail | State::Dot => code == 250,
             State::Rcpt => (code == 250) == (kind == Kind::Accept),
             State::Data => code == 354,
+            State::Auth => code == 235,
             State::Quit => code == 221,
             State::Held => false,
         };
@@ -260,6 +269,9 @@ impl Generator {
                 self.outcome.sessions += 1;
                 return None;
             }
+            State::Ehlo if kind == Kind::Hello => quit,
+            State::Ehlo if kind == Kind::Login => (State::Auth, LOGIN.to_vec()),
+            State::Auth => quit,
             State::Ehlo => {
                 (State::Mail, format!("MAIL FROM:<u{number}@d{}.sender.test>\r\n", number % 1000).into_bytes())
             }

@@ -5,10 +5,11 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use super::cells::{Bench, CLIENTS};
-use super::load::{Generator, Kind, Load};
-use super::meter::{cpu_seconds, memory_kib, threads};
+use super::cells::Bench;
+use super::load::{Generator, Kind};
+use super::meter::{memory_kib, threads};
 use super::peers::{Who, policy};
+use super::spell::{Length, load};
 use super::table::Figure;
 
 /// So many runs with and without a service; the median counts.
@@ -31,17 +32,7 @@ impl Bench {
     /// Server CPU of a refused session, µs.
     fn refusals(&mut self, who: Who, settings: &str) -> Result<f64, String> {
         let peer = self.site.start_with(who, &(policy(self.site.table()) + settings), false)?;
-        let load = self.policy_load(Kind::Reject, peer.port, 50);
-        let mut generator = Generator::new(load).map_err(|e| e.to_string())?;
-        let (warm_up, time) = if self.quick { (700, 1500) } else { (1500, 4000) };
-        generator.run_for(Duration::from_millis(warm_up)).map_err(|e| e.to_string())?;
-        let before = cpu_seconds(peer.pid());
-        generator.run_for(Duration::from_millis(time)).map_err(|e| e.to_string())?;
-        let cpu = cpu_seconds(peer.pid()) - before;
-        let outcome = std::mem::take(&mut generator.outcome);
-        generator.wind_down().map_err(|e| e.to_string())?;
-        self.errors(who, &outcome)?;
-        Ok(cpu * 1e6 / outcome.sessions as f64)
+        Ok(self.under_load(who, &peer, (Kind::Reject, 50), Length::usual(self.quick))?.cpu)
     }
 
     fn waiting(&mut self, who: Who) -> Result<(), String> {
@@ -62,17 +53,12 @@ impl Bench {
 
     /// So many sessions that have said RCPT.
     fn hold(&mut self, who: Who, port: u16, count: u64) -> Result<Generator, String> {
-        let load = self.policy_load(Kind::Waiting, port, 20);
-        let mut generator = Generator::new(load).map_err(|e| e.to_string())?;
+        let mut generator = Generator::new(load(Kind::Waiting, port, 20)).map_err(|e| e.to_string())?;
         generator.run_count(count).map_err(|e| e.to_string())?;
         self.errors(who, &generator.outcome.clone())?;
         // their last command is on its way
         thread::sleep(Duration::from_secs(1));
         Ok(generator)
-    }
-
-    fn policy_load(&self, kind: Kind, port: u16, at_a_time: usize) -> Load {
-        Load { kind, port, recipient: "u@foreign.test", sources: CLIENTS, first: 0, at_a_time }
     }
 }
 

@@ -52,14 +52,24 @@ pub enum Figure {
     PolicyMemory,
     /// Threads that such sessions add.
     PolicyThreads,
-    /// Server CPU of a session with a TLS handshake, ECDSA, µs.
+    /// Server CPU of a session with a handshake of TLS 1.3, ECDSA, µs.
     TlsEcdsaCpu,
     /// The same with RSA.
     TlsRsaCpu,
+    /// With TLS 1.2, ECDSA.
+    TlsOldEcdsaCpu,
+    /// With TLS 1.2, RSA.
+    TlsOldRsaCpu,
     /// Sessions with a handshake a second, ECDSA.
     TlsRate,
     /// Memory of an idle session under TLS, KiB.
     TlsIdleMemory,
+    /// Server CPU that a login at Dovecot adds, Dovecot's not counted, µs.
+    LoginDovecot,
+    /// The same at a table with SHA-crypt, the hash included.
+    LoginShaCrypt,
+    /// The same with Argon2.
+    LoginArgon2,
     /// What the decision record adds to the server CPU of a refused session, %.
     RecordReject,
     /// The same of an accepted message.
@@ -109,9 +119,14 @@ impl Figure {
             Self::PolicyCpu => ("policy query: server CPU it adds, µs", Target::Between(0.0, 60.0)),
             Self::PolicyMemory => ("silent policy service: KiB a waiting session", Target::Between(0.0, 20.0)),
             Self::PolicyThreads => ("silent policy service: threads for all", Target::Between(0.0, 0.0)),
-            Self::TlsEcdsaCpu => ("tls, ECDSA P-256: server CPU, µs a session", Target::BelowPostfix(1.5)),
-            Self::TlsRsaCpu => ("tls, RSA 2048: server CPU, µs a session", Target::BelowPostfix(1.5)),
-            Self::TlsRate => ("tls, ECDSA P-256: sessions/s", Target::None),
+            Self::TlsEcdsaCpu => ("tls 1.3, ECDSA P-256: CPU, µs a session", Target::BelowPostfix(1.5)),
+            Self::TlsRsaCpu => ("tls 1.3, RSA 2048: CPU, µs a session", Target::BelowPostfix(1.5)),
+            Self::TlsOldEcdsaCpu => ("tls 1.2, ECDSA P-256: CPU, µs a session", Target::BelowPostfix(1.5)),
+            Self::TlsOldRsaCpu => ("tls 1.2, RSA 2048: CPU, µs a session", Target::BelowPostfix(1.5)),
+            Self::TlsRate => ("tls 1.3, ECDSA P-256: sessions/s", Target::None),
+            Self::LoginDovecot => ("login at Dovecot: server CPU it adds, µs", Target::BelowPostfix(1.0)),
+            Self::LoginShaCrypt => ("login, SHA512-crypt 1000: CPU it adds, µs", Target::None),
+            Self::LoginArgon2 => ("login, Argon2id 64 KiB: CPU it adds, µs", Target::None),
             Self::TlsIdleMemory => ("tls idle: own memory, KiB a session", Target::None),
             Self::RecordReject => ("decision record, reject: CPU it adds, %", Target::Between(0.0, 5.0)),
             Self::ReplayRate => ("postern replay: decisions a CPU second", Target::AtLeast(50_000.0)),

@@ -1,4 +1,5 @@
-//! The cell `tls`: what a session with a full TLS handshake costs the server, and what it keeps of an idle one.
+//! The cell `tls`: what a session (EHLO, STARTTLS, EHLO, QUIT) with a full handshake costs the server, by kind of key and
+//! version, and what it keeps of an idle one.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,20 +11,31 @@ use testkit::tls::{ECDSA, RSA, SecureDialog, Visitor};
 use super::cells::Bench;
 use super::meter::{cpu_seconds, memory_kib};
 use super::peers::{Peer, Who, policy};
+use super::spell::Length;
 use super::table::Figure;
 
 /// Clients at a time.
 const CLIENTS: u64 = 4;
 
+/// Keys and versions. Both servers have the same key and the usual settings; no client has been there before, so that no
+/// session is resumed; both give one ticket.
+const KINDS: [(&str, bool, Figure); 4] = [
+    (ECDSA, false, Figure::TlsEcdsaCpu),
+    (RSA, false, Figure::TlsRsaCpu),
+    (ECDSA, true, Figure::TlsOldEcdsaCpu),
+    (RSA, true, Figure::TlsOldRsaCpu),
+];
+
 impl Bench {
     pub(super) fn tls(&mut self, who: Who) -> Result<(), String> {
-        for (keys, figure) in [(ECDSA, Figure::TlsEcdsaCpu), (RSA, Figure::TlsRsaCpu)] {
+        for (keys, old, figure) in KINDS {
             let peer = self.with_keys(who, keys)?;
-            let (warm_up, time) = if self.quick { (500, 1500) } else { (1500, 4000) };
-            handshakes(peer.port, Duration::from_millis(warm_up))?;
+            let visitor = Visitor { old, ..Visitor::default() };
+            let Length { warm_up, time } = Length::usual(self.quick);
+            handshakes(peer.port, visitor, warm_up)?;
             let before = cpu_seconds(peer.pid());
             let begin = Instant::now();
-            let sessions = handshakes(peer.port, Duration::from_millis(time))? as f64;
+            let sessions = handshakes(peer.port, visitor, time)? as f64;
             let cpu = cpu_seconds(peer.pid()) - before;
             self.table.add(figure, who, cpu * 1e6 / sessions);
             if figure == Figure::TlsEcdsaCpu {
@@ -44,7 +56,7 @@ impl Bench {
     fn idle_under_tls(&mut self, who: Who, peer: &Peer) -> Result<(), String> {
         let wanted = if who == Who::Postern { 1000 } else { 80 };
         let before = memory_kib(peer.pid());
-        let held: Result<Vec<_>, _> = (0..wanted).map(|_| secure(peer.port)).collect();
+        let held: Result<Vec<_>, _> = (0..wanted).map(|_| secure(peer.port, Visitor::default())).collect();
         let held = held.map_err(|e| e.to_string())?;
         let grown = memory_kib(peer.pid()).saturating_sub(before);
         self.table.add(Figure::TlsIdleMemory, who, grown as f64 / held.len() as f64);
@@ -52,18 +64,18 @@ impl Bench {
     }
 }
 
-fn secure(port: u16) -> std::io::Result<SecureDialog> {
-    let mut dialog = SecureDialog::starttls(Dialog::greeted(port)?, Visitor::default())?;
+fn secure(port: u16, visitor: Visitor<'_>) -> std::io::Result<SecureDialog> {
+    let mut dialog = SecureDialog::starttls(Dialog::greeted(port)?, visitor)?;
     dialog.command("EHLO client.example.net")?;
     Ok(dialog)
 }
 
 /// Sessions with a full handshake each, for some time; how many.
-fn handshakes(port: u16, time: Duration) -> Result<u64, String> {
+fn handshakes(port: u16, visitor: Visitor<'_>, time: Duration) -> Result<u64, String> {
     let (count, over) = (AtomicU64::new(0), AtomicBool::new(false));
     let one = || -> std::io::Result<()> {
         while !over.load(Ordering::Relaxed) {
-            let reply = secure(port)?.command("QUIT")?;
+            let reply = secure(port, visitor)?.command("QUIT")?;
             if !reply.starts_with("221") {
                 return Err(std::io::Error::other(reply));
             }

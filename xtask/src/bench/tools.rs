@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use std::process::Command;
 use std::time::Duration;
 
-use super::cells::{Bench, CLIENTS};
-use super::load::{Generator, Kind, Load};
+use super::cells::Bench;
+use super::load::Kind;
 use super::meter::cpu_of_the_ended;
 use super::peers::{Who, policy};
+use super::spell::Length;
 use super::table::Figure;
 
 /// Cases of the policy test.
@@ -19,19 +20,8 @@ impl Bench {
     /// Decisions and cases a second of CPU time, one process each.
     pub fn tools(&mut self, who: Who) -> Result<(), String> {
         let peer = self.site.start_with(who, &policy(self.site.table()), false)?;
-        let load = Load {
-            kind: Kind::Reject,
-            port: peer.port,
-            recipient: "u@foreign.test",
-            sources: CLIENTS,
-            first: 0,
-            at_a_time: 50,
-        };
-        let mut generator = Generator::new(load).map_err(|e| e.to_string())?;
-        let time = Duration::from_secs(if self.quick { 2 } else { 10 });
-        generator.run_for(time).map_err(|e| e.to_string())?;
-        generator.wind_down().map_err(|e| e.to_string())?;
-        self.errors(who, &generator.outcome.clone())?;
+        let time = if self.quick { 2000 } else { 10_000 };
+        self.under_load(who, &peer, (Kind::Reject, 50), Length::ms(0, time))?;
         // what is decided is written within a moment
         std::thread::sleep(Duration::from_millis(500));
         let configuration = peer.directory().join("etc");
