@@ -21,6 +21,8 @@ pub const ECDSA: &str = include_str!("tls/ecdsa.pem");
 pub const RSA: &str = include_str!("tls/rsa.pem");
 /// The same with Ed25519.
 pub const ED25519: &str = include_str!("tls/ed25519.pem");
+/// The same with ECDSA on P-521, made by itself.
+pub const P521: &str = include_str!("tls/p521.pem");
 /// Another key and certificate for mail.example.com.
 pub const RENEWED: &str = include_str!("tls/renewed.pem");
 /// A server's key and certificate for other.example.
@@ -59,7 +61,7 @@ pub fn handshake(mut socket: TcpStream, visitor: Visitor<'_>) -> io::Result<Secu
 }
 
 fn config(visitor: Visitor<'_>) -> Result<ClientConfig, Box<dyn std::error::Error + Send + Sync>> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let anyone = Arc::new(Anyone(provider.signature_verification_algorithms.supported_schemes()));
     let versions = if visitor.old { &[&TLS12][..] } else { ALL_VERSIONS };
     let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions)?;

@@ -104,6 +104,44 @@ fn openssl_talks_to_it() {
 
 #[test]
 #[ignore = "run by cargo xtask test"]
+fn the_largest_curve_on_both_sides() {
+    let server = start(tls::P521, "smtpd_tls_ask_ccert = yes\n");
+    let mut dialog = secure(&server, Visitor { certificate: Some(tls::P521), ..Visitor::default() });
+    assert_eq!(dialog.command("NOOP").expect("a reply"), "250 2.0.0 Ok");
+    server.wait_log(
+        "Untrusted TLS connection established from localhost[127.0.0.1]: TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 \
+         (256/256 bits) key-exchange X25519 server-signature ECDSA (secp521r1) server-digest SHA512 client-signature \
+         ECDSA (secp521r1) client-digest SHA512",
+    );
+}
+
+/// The order of a client decides, the log has OpenSSL's names.
+#[test]
+#[ignore = "run by cargo xtask test"]
+fn key_exchanges_as_openssl_calls_them() {
+    let server = start(tls::ECDSA, "");
+    for (groups, logged) in [
+        ("X25519:P-256", "key-exchange X25519 server-signature"),
+        ("P-256", "key-exchange ECDHE (prime256v1) server-signature"),
+        ("P-384", "key-exchange ECDHE (secp384r1) server-signature"),
+        ("P-521:P-384:X25519", "key-exchange ECDHE (secp384r1) server-signature"),
+    ] {
+        let before = server.log().matches(logged).count();
+        let output = Command::new("openssl")
+            .args(["s_client", "-starttls", "smtp", "-tls1_3", "-groups", groups, "-connect"])
+            .arg(format!("127.0.0.1:{}", server.port))
+            .stdin(Stdio::null())
+            .output();
+        if output.is_err() {
+            return skipped("key exchanges of openssl s_client", "there is no openssl program");
+        }
+        let logs_it = || server.log().matches(logged).count() > before;
+        assert!(testkit::wait_until(std::time::Duration::from_secs(10), logs_it), "{groups}\n{}", server.tail());
+    }
+}
+
+#[test]
+#[ignore = "run by cargo xtask test"]
 fn what_comes_before_the_handshake_is_forgotten() {
     let server = start(tls::ECDSA, "");
     let mut dialog = server.dialog();
@@ -227,7 +265,7 @@ fn certificates_open_doors() {
 
 /// SHA-256, as Postfix writes it.
 fn fingerprint(pem: &str) -> String {
-    let hash = rustls::crypto::ring::default_provider()
+    let hash = rustls::crypto::aws_lc_rs::default_provider()
         .cipher_suites
         .iter()
         .find_map(|suite| match suite.tls13().map(|suite| suite.common.hash_provider) {

@@ -1,6 +1,6 @@
 //! The hash of a body in canonical form (RFC 6376, sections 3.4.3 to 3.4.5), computed while it passes.
 
-use ring::digest::{Context, SHA256};
+use aws_lc_rs::digest::{Context, SHA256};
 
 /// What is hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +137,7 @@ const fn lines() -> [u8; 64] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ring::digest::digest;
+    use aws_lc_rs::digest::digest;
 
     fn hashed(body: &str, relaxed: bool, limit: Option<u64>) -> Hashed {
         let kind = Kind { relaxed, limit };

@@ -1,7 +1,7 @@
 //! A secret of this server: from it come the salts of accounts that don't exist, the same each time they are asked for,
 //! and the marks of addresses that accounts were used from.
 
-use ring::hmac;
+use aws_lc_rs::hmac;
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;

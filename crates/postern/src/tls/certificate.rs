@@ -1,7 +1,7 @@
 //! Certificates of clients: their names, their fingerprints, and whether somebody who is trusted has issued them.
 
+use aws_lc_rs::digest;
 use md5::Md5;
-use ring::digest;
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::pem::PemObject;

@@ -1,6 +1,6 @@
 //! Cipher suites under OpenSSL's names, and the lists that exclude some.
 
-use rustls::crypto::ring::ALL_CIPHER_SUITES;
+use rustls::crypto::aws_lc_rs::ALL_CIPHER_SUITES;
 use rustls::{CipherSuite, SupportedCipherSuite};
 
 /// What there is to say about a suite.

@@ -3,7 +3,7 @@
 //! They are read before the program gives up root. A key that only root can read can't be read again at a reload: then
 //! the pair that was read before stays in use, and the log says so.
 
-use rustls::crypto::ring::sign::any_supported_type;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::{PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer};
 use rustls::sign::CertifiedKey;
@@ -146,7 +146,10 @@ fn certified(
         return Err(format!("{}: no certificate in it", certificate.display()));
     }
     let signing = any_supported_type(&private).map_err(|_| {
-        format!("{}: not an RSA key (of 2048 to 8192 bits), ECDSA key (P-256, P-384) or Ed25519 key", key.display())
+        format!(
+            "{}: not an RSA key (of 2048 to 8192 bits), ECDSA key (P-256, P-384, P-521) or Ed25519 key",
+            key.display()
+        )
     })?;
     let pair = CertifiedKey::new(chain, signing);
     match pair.keys_match() {

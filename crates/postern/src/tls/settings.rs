@@ -8,7 +8,9 @@ use super::protocols;
 use super::server::{Chosen, TlsServer};
 use config::{Diagnostic, Parameters};
 use policy::TableRegistry;
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::aws_lc_rs as library;
+use rustls::crypto::aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::{ServerConfig, SignatureAlgorithm};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -23,6 +25,10 @@ pub enum Level {
     /// For all.
     Encrypt,
 }
+
+/// Key exchanges: those of `tls_eecdh_auto_curves` that the library has, in that order. Its hybrids with ML-KEM stay out:
+/// they aren't in Postfix's list, cost more, and logs have no name for them.
+const GROUPS: [&dyn SupportedKxGroup; 3] = [X25519, SECP256R1, SECP384R1];
 
 /// Levels of the SMTP client that a server takes for `encrypt`.
 const STRICTER: [&str; 5] = ["dane", "dane-only", "fingerprint", "verify", "secure"];
@@ -75,7 +81,7 @@ pub fn server(p: &Parameters, registry: &mut TableRegistry, problems: &mut Vec<D
     let mut config = builder.with_no_client_auth().with_cert_resolver(Arc::new(Chosen::default()));
     config.ignore_client_order = p.bool("tls_preempt_cipherlist");
     // Session tickets cost the server no memory, and spare clients that come again a handshake.
-    if let Ok(ticketer) = ring::Ticketer::new() {
+    if let Ok(ticketer) = library::Ticketer::new() {
         config.ticketer = ticketer;
         config.send_tls13_tickets = 1;
     }
@@ -249,7 +255,11 @@ impl Reader<'_> {
             excluded.push(' ');
             excluded.push_str(&self.p.get("smtpd_tls_mandatory_exclude_ciphers"));
         }
-        let provider = CryptoProvider { cipher_suites: ciphers::suites(&excluded), ..ring::default_provider() };
+        let provider = CryptoProvider {
+            cipher_suites: ciphers::suites(&excluded),
+            kx_groups: GROUPS.to_vec(),
+            ..library::default_provider()
+        };
         Some((versions.unwrap_or_default(), Arc::new(provider)))
     }
 

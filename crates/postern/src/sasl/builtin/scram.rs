@@ -3,7 +3,7 @@
 use super::is_same;
 use super::stored::ScramKeys;
 use crate::base64;
-use ring::{digest, hmac};
+use aws_lc_rs::{digest, hmac};
 
 /// A client's nonce may be so long.
 const NONCE_LIMIT: usize = 512;

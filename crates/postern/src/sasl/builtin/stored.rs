@@ -2,7 +2,7 @@
 
 use crate::base64;
 use argon2::{Argon2, PasswordHash, PasswordVerifier};
-use ring::{digest, hmac, pbkdf2};
+use aws_lc_rs::{digest, hmac, pbkdf2};
 use sha_crypt::ShaCrypt;
 use std::num::NonZeroU32;
 

@@ -3,7 +3,7 @@
 use super::super::{Attempt, Backend, Exchange};
 use super::*;
 use crate::dns::{Hosts, Resolver, ResolverConfig};
-use ring::{digest, hmac, pbkdf2};
+use aws_lc_rs::{digest, hmac, pbkdf2};
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 use tables::{OpenOptions, TableSet};
