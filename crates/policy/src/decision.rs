@@ -120,6 +120,8 @@ pub struct Decision {
     pub effects: Vec<Effect>,
     /// Log entries, in order, the `reject` line included.
     pub log: Vec<LogEntry>,
+    /// A restriction would have judged the message, which the facts don't have: with it, the decision may be another.
+    pub wants_message: bool,
     /// Why.
     pub trace: Trace,
 }

@@ -9,8 +9,8 @@ use crate::match_list::{ListKind, MatchList, parent_style};
 use crate::policy_service::{PolicyService, PolicyServices};
 use crate::question::TableId;
 use crate::restriction::{
-    DnsblReplies, Input, Item, Kind, List, NEED_MESSAGE, Origin, PermErrorAction, SpfActions, VerifySettings, Words,
-    is_reply_template, parse,
+    Argument, DnsblReplies, Input, Item, Kind, List, NEED_MESSAGE, Origin, PermErrorAction, SpfActions, VerifySettings,
+    Words, is_reply_template, parse,
 };
 use crate::settings::Settings;
 use crate::tables::TableRegistry;
@@ -156,6 +156,18 @@ impl Plan {
     pub fn asks_about_messages(&self) -> bool {
         let asks = |item: &Item| matches!(&item.kind, Kind::Check(entry, _) if NEED_MESSAGE.contains(&entry.name));
         std::iter::once(&self.lists.end_of_data).chain(&self.classes).any(|list| list.items.iter().any(asks))
+    }
+
+    /// Could one come to that, through a table's result or a policy service's answer?
+    pub fn may_ask_about_messages(&self) -> bool {
+        let opens = |item: &Item| match &item.kind {
+            Kind::Check(entry, _) => {
+                matches!(entry.argument, Argument::Table | Argument::CertificateTable | Argument::PolicyService)
+            }
+            Kind::Bare(_) | Kind::Class(_) => true,
+            Kind::Prefix(_) | Kind::Broken(_) => false,
+        };
+        self.asks_about_messages() || self.lists.end_of_data.items.iter().any(opens)
     }
 
     /// Can look-ups be started as soon as this input is known?

@@ -27,8 +27,8 @@ fn postern_test(arguments: &[&str]) -> (String, String, Option<i32>) {
 
 #[test]
 fn the_projects_own() {
-    for (name, count) in [("wiki", 13), ("readme-open", 2), ("readme-fixed", 2)] {
-        let site = site(name);
+    for (name, count) in [("wiki", 13), ("readme-open", 2), ("readme-fixed", 2), ("authentication", 10)] {
+        let site = site(if name == "authentication" { "../pages/authentication" } else { name });
         let file = project().join("tests/policy").join(format!("{name}.toml"));
         let arguments = ["-c", &site.path().display().to_string(), &file.display().to_string()];
         let (out, errors, status) = postern_test(&arguments);
@@ -252,4 +252,81 @@ fn addresses_are_what_a_case_says() {
     let words = "other@relay.example: \"fine\": write deliverable, undeliverable: why, deferred: why, or in progress";
     assert!(said.contains(words), "{said}");
     assert_eq!(status, Some(1));
+}
+
+const LATE: &str = r#"
+[defaults]
+client = "203.0.113.9"
+sender = "a@b.example"
+recipient = "user@example.com"
+message = "From: <service@bank.example>\nSubject: cheap\n\nbody\n"
+
+[[case]]
+name = "a table's result"
+dns = ['_dmarc.bank.example TXT "v=DMARC1; p=reject"']
+expect = "reject"
+restriction = "reject_dmarc_fail"
+
+[[case]]
+name = "the same from a file"
+message_file = "late/message"
+dns = ['_dmarc.bank.example TXT "v=DMARC1; p=reject"']
+expect = "reject"
+restriction = "reject_dmarc_fail"
+
+[[case]]
+name = "its exception"
+dns = ['_dmarc.bank.example TXT "v=DMARC1; p=reject"']
+signed_by = ["bank.example"]
+expect = "permit"
+
+[[case]]
+name = "a class that a policy service names, asked once"
+recipient = "class@example.com"
+dns = ['_dmarc.bank.example TXT "v=DMARC1; p=quarantine"']
+policy = { "inet:127.0.0.1:9" = ["strict", "REJECT asked twice"] }
+expect = "defer"
+restriction = "check_dmarc_access inline:{quarantine=DEFER}"
+
+[[case]]
+name = "a header check"
+message = "From: a@nobody.example\nSubject: junk\n\n"
+expect = "reject"
+reply = "550 5.7.1 no junk"
+restriction = "header_checks"
+log = "QID: client=unknown[203.0.113.9]"
+"#;
+
+/// What judges messages may be named by a table's entry, a class or a policy service.
+#[test]
+fn messages_are_looked_at_when_a_result_asks_for_that() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let main_cf = "compatibility_level = 3.12\nmyhostname = mail.example.com\nmydestination = example.com
+local_recipient_maps =\nalias_maps =\nheader_checks = regexp:{{/^Subject: junk/ REJECT no junk}}
+smtpd_restriction_classes = strict\nstrict = check_dmarc_access inline:{quarantine=DEFER}
+smtpd_recipient_restrictions = reject_unauth_destination
+smtpd_end_of_data_restrictions = check_sender_access inline:{{a@b.example=reject_dmarc_fail}} check_policy_service inet:127.0.0.1:9
+";
+    let at = |name: &str| directory.path().join(name);
+    std::fs::write(at("main.cf"), main_cf).expect("writable");
+    std::fs::write(at("master.cf"), "smtp inet n - n - - smtpd\n").expect("writable");
+    std::fs::create_dir(at("late")).expect("a directory");
+    std::fs::write(at("late/message"), "From: x@bank.example\r\n\r\n.\r\n").expect("writable");
+    let others = "[policy]\n\"inet:127.0.0.1:9\" = \"DUNNO\"\n";
+    std::fs::write(at("cases.toml"), format!("{others}{LATE}")).expect("writable");
+    let arguments = ["-c", &directory.path().display().to_string(), &at("cases.toml").display().to_string()];
+    let (out, errors, status) = postern_test(&arguments);
+    assert!(out.starts_with("5 passed, 0 failed in "), "{out}{errors}");
+    assert_eq!((errors.as_str(), status), ("", Some(0)));
+    for (case, problem) in [
+        ("message = ''\nmessage_file = 'x'\n", "message and message_file: give one of them"),
+        ("message_file = 'nowhere'\n", "nowhere: No such file or directory (os error 2)"),
+        ("signed_by = ['b.example']\n", "signed_by: there is no message"),
+    ] {
+        let text = format!("{others}[[case]]\nname = 'x'\nexpect = 'permit'\nrecipient = 'u@example.com'\n{case}");
+        std::fs::write(at("cases.toml"), text).expect("writable");
+        let (out, _, status) = postern_test(&arguments);
+        assert!(out.contains(problem), "{out}");
+        assert_eq!(status, Some(1));
+    }
 }

@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::decision::LogEntry;
 use crate::question::Suspend;
 use crate::refusal::Refusal;
-use crate::restriction::{Arg, Item, Kind, List, find_restriction};
+use crate::restriction::{Arg, Item, Kind, List, NEED_MESSAGE, find_restriction};
 use crate::state::PolicyState;
 use crate::step::{Guard, Step};
 use crate::subject::Subject;
@@ -62,6 +62,11 @@ pub(super) fn unlisted_subject(item: &Item) -> Option<Subject> {
         Kind::Check(entry, _) if entry.name == "reject_unlisted_recipient" => Some(Subject::Recipient),
         _ => None,
     }
+}
+
+/// Does it judge a whole message?
+pub(super) fn needs_message(item: &Item) -> bool {
+    matches!(&item.kind, Kind::Check(entry, _) if NEED_MESSAGE.contains(&entry.name))
 }
 
 /// Unlisted checks are not repeated, by themselves or at the end of the list, unless they only warned. As in Postfix

@@ -23,7 +23,7 @@ use crate::restriction::{Arg, Kind, List, Origin, Prefix, asks_anew, check_unlis
 use crate::state::PolicyState;
 use crate::step::{Guard, Step};
 use crate::subject::Subject;
-use element::{check_item, ignored_warning, mark_checked, unlisted_subject};
+use element::{check_item, ignored_warning, mark_checked, needs_message, unlisted_subject};
 use legacy::{order_notice, relay_notice};
 use phase::{Phase, bad_address, phases};
 use smtp::server::Moment;
@@ -394,6 +394,9 @@ impl Evaluation {
         if let Kind::Check(entry, arg) = &item.kind {
             self.sleeps += u32::from(matches!(arg, Arg::Seconds(_)));
             state.policy_requests += u32::from(asks_anew(entry));
+        }
+        if needs_message(item) && facts.message.is_none() && self.moment == Moment::EndOfData {
+            self.decision.wants_message = true;
         }
         self.decision.log.append(&mut log);
         state.held |= effects.contains(&Effect::Hold);

@@ -5,6 +5,7 @@
 mod dnsbl;
 mod entries;
 mod keys;
+mod message;
 mod order;
 mod relay;
 mod values;
@@ -56,6 +57,7 @@ impl Plan {
         dnsbl::lint(self, &mut found);
         relay::lint(self, texts, &mut found);
         entries::lint(self, texts, &mut found);
+        message::lint(self, texts, &mut found);
         found
     }
 

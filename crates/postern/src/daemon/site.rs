@@ -100,7 +100,7 @@ pub struct Service {
     pub my_hostname: String,
     /// Who tells what was found (`postern_authserv_id`), if that is wanted (`postern_authentication_results`).
     pub results_of: Option<String>,
-    /// Somebody asks for authors and signatures.
+    /// Somebody may ask for authors and signatures.
     pub looks_at_messages: bool,
     /// `mail_name`.
     pub mail_name: String,
@@ -315,7 +315,7 @@ fn compile_service(name: &str, p: Parameters, registry: &mut TableRegistry, prob
     let has_override = |word: &str| overrides.split([',', ' ', '\t', '\n']).any(|w| w == word);
     let syslog_name = p.get("syslog_name");
     let results_of = p.bool("postern_authentication_results").then(|| p.get("postern_authserv_id"));
-    let looks_at_messages = plan.asks_about_messages() || results_of.is_some();
+    let looks_at_messages = plan.may_ask_about_messages() || results_of.is_some();
     Service {
         name: name.into(),
         tag: format!("{syslog_name}/smtpd").into(),

@@ -45,10 +45,11 @@ impl Conversation {
             self.resets = self.session.resets();
             self.policy_state.reset_transaction();
         }
-        if decide.moment == Moment::EndOfData {
+        if decide.moment == Moment::EndOfData && self.service.plan.asks_about_messages() {
             self.look_at_message().await;
         }
-        let facts = self.facts();
+        let mut facts = self.facts();
+        let before = (decide.moment == Moment::EndOfData).then(|| self.policy_state.clone());
         self.mails += u32::from(decide.moment == Moment::Mail);
         let mut evaluation = Evaluation::start(decide.moment, decide.stage);
         let mut decision = loop {
@@ -57,6 +58,17 @@ impl Conversation {
                 evaluation.run(&self.service.plan, &facts, &mut self.policy_state, &mut ask)
             };
             match outcome {
+                // A table's result has named what judges messages: once more, with the message. Who was asked isn't again.
+                Ok(decision) if decision.wants_message && facts.message.is_none() => {
+                    drop(self.ledger.take_journal());
+                    self.look_at_message().await;
+                    facts = self.facts();
+                    if facts.message.is_none() {
+                        break decision;
+                    }
+                    self.policy_state = before.clone().unwrap_or_default();
+                    evaluation = Evaluation::start(decide.moment, decide.stage);
+                }
                 Ok(decision) => break decision,
                 Err(Suspend) => self.answer_pending().await,
             }

@@ -16,7 +16,7 @@ pub use story::{Asked, CheckStory, DecisionStory, Exchange, StepStory, Story, Un
 pub use world::{Fixed, Live, alternatives};
 
 use crate::daemon::site::{Service, Site};
-use crate::rehearsal::{Rehearsal, Setting, Stuck};
+use crate::rehearsal::{Rehearsal, Setting, Stuck, on_the_wire};
 use policy::{Answer, Certificate, PeerName, PeerStatus, Question, Sasl, Tls, World};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -59,16 +59,7 @@ impl Inquiry {
     /// The message as SMTP has it: CRLF, and a second dot where a line begins with one.
     fn content(&self) -> Vec<u8> {
         let message = if self.message.is_empty() { b"Subject: explained\n\n".as_slice() } else { &self.message };
-        let mut content = Vec::with_capacity(message.len() + 64);
-        for line in message.strip_suffix(b"\n").unwrap_or(message).split(|byte| *byte == b'\n') {
-            if line.starts_with(b".") {
-                content.push(b'.');
-            }
-            content.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
-            content.extend_from_slice(b"\r\n");
-        }
-        content.extend_from_slice(b".\r\n");
-        content
+        on_the_wire(message)
     }
 }
 
@@ -99,6 +90,7 @@ pub fn tell(site: &Site, service: &Arc<Service>, inquiry: &Inquiry, world: &mut 
         localtime: |_| String::new(),
         keep: true,
         cleanup: true,
+        signers: Vec::new(),
     };
     let mut rehearsal = Rehearsal::begin(setting, Borrowed(world))?;
     teller.heard("connect", &mut rehearsal);

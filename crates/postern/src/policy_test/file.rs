@@ -89,6 +89,13 @@ pub struct Facts {
     pub size: Option<u64>,
     /// It says SMTPUTF8; usually, when an address needs it.
     pub smtputf8: Option<bool>,
+    /// The message it sends: header, an empty line, body. Without one there is nothing in it.
+    pub message: Option<String>,
+    /// The same in a file, from the directory of the file of cases.
+    pub message_file: Option<PathBuf>,
+    /// Domains whose signatures it has, as if they were good.
+    #[serde(default)]
+    pub signed_by: Vec<String>,
     /// When.
     pub clock: Option<Datetime>,
 }
@@ -171,6 +178,13 @@ pub struct Case {
     pub size: Option<u64>,
     /// It says SMTPUTF8; usually, when an address needs it.
     pub smtputf8: Option<bool>,
+    /// The message it sends: header, an empty line, body. Without one there is nothing in it.
+    pub message: Option<String>,
+    /// The same in a file, from the directory of the file of cases.
+    pub message_file: Option<PathBuf>,
+    /// Domains whose signatures it has, as if they were good.
+    #[serde(default)]
+    pub signed_by: Vec<String>,
     /// When.
     pub clock: Option<Datetime>,
     /// More DNS records.
@@ -201,6 +215,7 @@ impl Case {
     /// The facts, with the file's where the case has none.
     pub fn facts(&self, defaults: &Facts) -> Facts {
         let of = |own: &Option<String>, shared: &Option<String>| own.clone().or_else(|| shared.clone());
+        let has_message = self.message.is_some() || self.message_file.is_some();
         Facts {
             service: of(&self.service, &defaults.service),
             client: self.client.or(defaults.client),
@@ -216,6 +231,9 @@ impl Case {
             tls: self.tls.or(defaults.tls),
             size: self.size.or(defaults.size),
             smtputf8: self.smtputf8.or(defaults.smtputf8),
+            message: if has_message { self.message.clone() } else { defaults.message.clone() },
+            message_file: if has_message { self.message_file.clone() } else { defaults.message_file.clone() },
+            signed_by: if self.signed_by.is_empty() { defaults.signed_by.clone() } else { self.signed_by.clone() },
             clock: self.clock.or(defaults.clock),
         }
     }

@@ -7,7 +7,7 @@ use super::writing::{Draft, basic};
 use crate::daemon::site::Site;
 use crate::record::{Ask, Bound, Record, StoredAnswer, TYPES, dns_status, peer_status};
 use crate::rehearsal::Stuck;
-use policy::{DnsStatus, PeerStatus, Question, TableId};
+use policy::{DkimResult, DnsStatus, PeerStatus, Question, TableId};
 use smtp::address::quote_local;
 use smtp::server::Moment;
 use std::net::IpAddr;
@@ -198,6 +198,18 @@ fn told<'a>(record: &'a Record<Bound>, session: &'a [Record<Bound>], refused: bo
     told
 }
 
+/// Whose message it was, as far as it was looked at: the record has domains of authors and signers only.
+fn message(draft: &mut Draft, record: &Record<Bound>) {
+    let Some(found) = record.message().filter(|found| found.author_problem.is_none()) else { return };
+    let authors: Vec<String> = found.authors.iter().map(|domain| format!("author@{domain}")).collect();
+    draft.line("message", &basic(&format!("From: {}\n\n", authors.join(", "))));
+    let good = found.dkim.iter().filter(|signature| signature.result == DkimResult::Pass);
+    let signers: Vec<String> = good.map(|signature| basic(&signature.domain)).collect();
+    if !signers.is_empty() {
+        draft.line("signed_by", &super::writing::list(signers.into_iter()));
+    }
+}
+
 fn draft(site: &Site, record: &Record<Bound>, told: &[&Record<Bound>]) -> Draft {
     let mut draft = Draft::default();
     let of = |address: &Option<String>| quote_local(address.as_deref().unwrap_or_default()).into_owned();
@@ -245,6 +257,7 @@ fn draft(site: &Site, record: &Record<Bound>, told: &[&Record<Bound>]) -> Draft 
     if record.size > 0 && &*record.stage != "END-OF-MESSAGE" {
         draft.line("size", &record.size.to_string());
     }
+    message(&mut draft, record);
     let plain = [&record.sender, &record.recipient].into_iter().flatten().chain(earlier).all(|a| a.is_ascii());
     if plain == record.smtputf8 {
         draft.line("smtputf8", &record.smtputf8.to_string());

@@ -4,10 +4,11 @@ use super::coverage::Coverage;
 use super::file::{Case, CaseFile, Expected, Facts, Lines, Protocol, Until};
 use super::world::{CaseWorld, Overrides};
 use crate::daemon::site::{Service, Site};
-use crate::rehearsal::{Decided, Rehearsal, Setting, Stuck, Zone};
+use crate::rehearsal::{Decided, Rehearsal, Setting, Stuck, Zone, on_the_wire};
 use policy::{PeerName, PeerStatus, Question, Sasl, Tls};
 use std::fmt;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 /// When no case says when.
@@ -74,6 +75,22 @@ impl<'a> Suite<'a> {
         compare(case, &played)
     }
 
+    /// The message of a case, as it is sent.
+    fn message(&self, facts: &Facts) -> Result<Option<Vec<u8>>, String> {
+        match (&facts.message, &facts.message_file) {
+            (Some(_), Some(_)) => Err("message and message_file: give one of them".to_owned()),
+            (Some(text), None) => Ok(Some(on_the_wire(text.as_bytes()))),
+            (None, Some(file)) => {
+                let path = Path::new(self.name).parent().unwrap_or(Path::new("")).join(file);
+                let bytes =
+                    std::fs::read(&path).map_err(|error| format!("message_file {}: {error}", path.display()))?;
+                Ok(Some(on_the_wire(&bytes)))
+            }
+            (None, None) if !facts.signed_by.is_empty() => Err("signed_by: there is no message".to_owned()),
+            (None, None) => Ok(None),
+        }
+    }
+
     /// Play the session of a case.
     pub(super) fn converse(&self, case: &Case) -> Result<(Arc<Service>, Played), Unplayable> {
         let facts = case.facts(&self.file.defaults);
@@ -97,9 +114,19 @@ impl<'a> Suite<'a> {
             None => self.site.services.first().cloned().ok_or_else(|| broken("no smtpd service".to_owned())),
         }?;
         let world = CaseWorld::new(&self.site.tables, zone, &overrides);
-        let played = converse(&service, &facts, case.until, world).map_err(Unplayable::Stuck)?;
+        let message = self.message(&facts).map_err(broken)?;
+        let talk = Talk { facts: &facts, until: case.until, message };
+        let played = converse(&service, &talk, world).map_err(Unplayable::Stuck)?;
         Ok((service, played))
     }
+}
+
+/// What a client says.
+struct Talk<'a> {
+    facts: &'a Facts,
+    until: Option<Until>,
+    /// Its message as it is sent, if it has one.
+    message: Option<Vec<u8>>,
 }
 
 type Misplaced = (usize, String);
@@ -134,25 +161,21 @@ pub(super) struct Played {
     pub(super) decided: Vec<Decided>,
 }
 
-fn converse(
-    service: &Arc<Service>,
-    facts: &Facts,
-    until: Option<Until>,
-    world: CaseWorld<'_>,
-) -> Result<Played, Stuck> {
+fn converse(service: &Arc<Service>, talk: &Talk<'_>, world: CaseWorld<'_>) -> Result<Played, Stuck> {
+    let facts = talk.facts;
     let mut rehearsal = Rehearsal::begin(setting(service, facts, world.zone), world)?;
     let mut reply = String::new();
     let mut earlier = facts.earlier.len();
-    for command in commands(service, facts, until) {
+    for command in commands(service, talk) {
         if !command.is_empty() {
-            rehearsal.send(command.as_bytes())?;
+            rehearsal.send(&command)?;
             if rehearsal.replies.is_empty() && !rehearsal.closed {
                 rehearsal.pass(3_600_000)?;
             }
         }
         let lines: Vec<String> = rehearsal.replies.drain(..).collect();
         reply = lines.join("\n");
-        if command.starts_with("RCPT") && earlier > 0 && !rehearsal.closed {
+        if command.starts_with(b"RCPT") && earlier > 0 && !rehearsal.closed {
             earlier -= 1;
         } else if !reply.starts_with(['2', '3']) {
             break;
@@ -164,12 +187,17 @@ fn converse(
         _ => Expected::Defer,
     };
     let decided = std::mem::take(&mut rehearsal.decided);
-    let restriction = deciding(&decided, verdict);
+    let refused = rehearsal.cleaned.as_ref().filter(|cleaned| cleaned.refusal.is_some());
+    let restriction = match refused.and_then(|cleaned| cleaned.checks.last()) {
+        Some(check) => check.parameter.to_owned(),
+        None => deciding(&decided, verdict),
+    };
     Ok(Played { verdict, reply, restriction, log: rehearsal.log.into(), decided })
 }
 
 /// What the client says, one thing after the other; first it waits for the greeting.
-fn commands(service: &Service, facts: &Facts, until: Option<Until>) -> Vec<String> {
+fn commands(service: &Service, talk: &Talk<'_>) -> Vec<Vec<u8>> {
+    let facts = talk.facts;
     let helo = facts.helo.as_deref().or(facts.client_name.as_deref()).unwrap_or("client.example");
     let word = if facts.protocol == Some(Protocol::Smtp) { "HELO" } else { "EHLO" };
     let sender = facts.sender.as_deref().unwrap_or_default();
@@ -183,12 +211,13 @@ fn commands(service: &Service, facts: &Facts, until: Option<Until>) -> Vec<Strin
     let mut commands: Vec<String> = [String::new()].into_iter().chain(helo).collect();
     commands.push(format!("MAIL FROM:<{sender}>{size}{wide}\r\n"));
     commands.extend(recipients.map(|recipient| format!("RCPT TO:<{recipient}>\r\n")));
-    let ending = match until {
-        Some(Until::Rcpt) => [].as_slice(),
-        Some(Until::Data) => &["DATA\r\n"],
-        None => &["DATA\r\n", ".\r\n"],
-    };
-    commands.extend(ending.iter().map(ToString::to_string));
+    let mut commands: Vec<Vec<u8>> = commands.into_iter().map(String::into_bytes).collect();
+    if talk.until != Some(Until::Rcpt) {
+        commands.push(b"DATA\r\n".to_vec());
+    }
+    if talk.until.is_none() {
+        commands.push(talk.message.clone().unwrap_or_else(|| b".\r\n".to_vec()));
+    }
     commands
 }
 
@@ -245,7 +274,9 @@ fn setting(service: &Arc<Service>, facts: &Facts, zone: &Zone) -> Setting {
         epoch: facts.clock.as_ref().and_then(seconds).unwrap_or(EPOCH),
         localtime: |_| String::new(),
         keep: true,
-        cleanup: false,
+        // Where there is a message, header_checks and body_checks see it.
+        cleanup: facts.message.is_some() || facts.message_file.is_some(),
+        signers: facts.signed_by.clone(),
     }
 }
 

@@ -10,6 +10,20 @@ use policy::{Answer, Effect, Facts, Question, TableId, World};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+/// A message whose lines end in LF as a client sends it: CRLF, a second dot where a line begins with one, and its end.
+pub fn on_the_wire(message: &[u8]) -> Vec<u8> {
+    let mut content = Vec::with_capacity(message.len() + 64);
+    for line in message.strip_suffix(b"\n").unwrap_or(message).split(|byte| *byte == b'\n') {
+        if line.starts_with(b".") {
+            content.push(b'.');
+        }
+        content.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
+        content.extend_from_slice(b"\r\n");
+    }
+    content.extend_from_slice(b".\r\n");
+    content
+}
+
 /// The queue id of every rehearsed message.
 pub(super) const QUEUE_ID: &str = "QID";
 

@@ -115,6 +115,7 @@ impl<'a> Player<'a> {
             localtime: |_| "Nov 14 22:13:20".to_owned(),
             keep: false,
             cleanup: false,
+            signers: Vec::new(),
         };
         Rehearsal::begin(setting, Scripted { zone, tables: &site.tables }).map(Self)
     }

@@ -7,6 +7,6 @@ mod script;
 mod session;
 mod zone;
 
-pub use content::{Checked, Cleaned};
+pub use content::{Checked, Cleaned, on_the_wire};
 pub use session::{Decided, Rehearsal, Setting, Stuck};
 pub use zone::{Scripted, Zone};

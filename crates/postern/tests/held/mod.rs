@@ -70,6 +70,7 @@ fn setting(service: &Arc<Service>, zone: &Zone, client: IpAddr, login: Option<&s
         localtime: |_| String::new(),
         keep: true,
         cleanup: false,
+        signers: Vec::new(),
     }
 }
 
