@@ -28,6 +28,7 @@ pub const PACKAGES: &[(&str, &str, &str)] = &[
     ("gsasl", "gsasl", "logins with GNU SASL, end to end"),
     ("fail2ban", "fail2ban-regex", "end-to-end check of what fail2ban's filters match"),
     ("opendkim", "opendkim", "DKIM signatures by opendkim, end to end"),
+    ("rspamd", "rspamd", "a spam filter as Milter, end to end"),
     ("opendkim-tools", "opendkim-genkey", "DKIM keys and signatures, end to end"),
     ("python3-dkim", "/usr/bin/dkimsign", "DKIM signatures by dkimpy, end to end"),
     ("swaks", "swaks", "end-to-end check of sending with swaks"),
