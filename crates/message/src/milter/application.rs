@@ -150,3 +150,7 @@ fn internal(address: &str) -> String {
     let bare = address.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(address);
     unquote_local(bare)
 }
+
+#[cfg(test)]
+#[path = "application_tests.rs"]
+mod tests;

@@ -204,3 +204,7 @@ impl NewBody {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "draft_tests.rs"]
+mod tests;
