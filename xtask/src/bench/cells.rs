@@ -8,7 +8,7 @@ use testkit::FixtureDns;
 use super::load::{Generator, Kind, Load, Outcome, addresses};
 use super::meter::memory_kib;
 use super::peers::{Peer, Site, Who};
-use super::spell::{Length, load};
+use super::spell::{Length, load, median};
 use super::table::{Figure, Table};
 
 /// The cells, in the order of the table.
@@ -162,8 +162,8 @@ impl Bench {
             let before = self.dns.queries();
             let outcome = self.one_by_one(&peer, first, count)?;
             self.errors(who, &outcome)?;
-            self.table.add(rcpt, who, median(&outcome.rcpt_us) / 1000.0);
-            self.table.add(session, who, median(&outcome.session_us) / 1000.0);
+            self.table.add(rcpt, who, in_ms(&outcome.rcpt_us));
+            self.table.add(session, who, in_ms(&outcome.session_us));
             self.table.add(questions, who, (self.dns.queries() - before) as f64 / count as f64);
         }
         self.dns.set_delay(Duration::ZERO);
@@ -196,8 +196,7 @@ impl Bench {
     }
 }
 
-fn median(values: &[u32]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_unstable();
-    values.get(values.len() / 2).copied().map_or(f64::NAN, f64::from)
+/// The median of microseconds, in milliseconds.
+fn in_ms(values: &[u32]) -> f64 {
+    median(values.iter().map(|us| f64::from(*us))) / 1000.0
 }

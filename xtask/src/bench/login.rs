@@ -9,11 +9,8 @@ use testkit::Dovecot;
 use super::cells::Bench;
 use super::load::Kind;
 use super::peers::{Peer, Who, policy};
-use super::spell::Length;
+use super::spell::median;
 use super::table::Figure;
-
-/// So many spells with and without a login.
-const PAIRS: usize = 5;
 
 /// The password `secret`: SHA-crypt of 1000 rounds, Argon2 with 64 KiB of memory and one pass.
 const HASHES: [(Figure, &str); 2] = [
@@ -53,17 +50,10 @@ impl Bench {
         self.site.start_with(who, &settings, false)
     }
 
-    /// The same server without logins and with them, in turn; the median of the differences counts.
+    /// Sessions with a login and without, in turn; the median of the differences counts.
     fn logins(&mut self, who: Who, peer: &Peer, figure: Figure) -> Result<(), String> {
-        let length = if self.quick { Length::ms(300, 1000) } else { Length::ms(500, 2000) };
-        let mut differences = Vec::with_capacity(PAIRS);
-        for _ in 0..PAIRS {
-            let without = self.under_load(who, peer, (Kind::Hello, 50), length)?;
-            let with = self.under_load(who, peer, (Kind::Login, 50), length)?;
-            differences.push(with.cpu - without.cpu);
-        }
-        differences.sort_by(f64::total_cmp);
-        self.table.add(figure, who, differences[PAIRS / 2]);
+        let turns = self.in_turn(who, [(peer, Kind::Login), (peer, Kind::Hello)])?;
+        self.table.add(figure, who, median(turns.iter().map(|[with, without]| with - without)));
         Ok(())
     }
 }

@@ -9,30 +9,19 @@ use super::cells::Bench;
 use super::load::{Generator, Kind};
 use super::meter::{memory_kib, threads};
 use super::peers::{Who, policy};
-use super::spell::{Length, load};
+use super::spell::{load, median};
 use super::table::Figure;
 
-/// So many runs with and without a service; the median counts.
-const PAIRS: usize = 5;
-
 impl Bench {
-    /// Refused sessions with and without a service that has no opinion, then sessions that wait.
+    /// Refused sessions with and without a service that has no opinion, in turn; then sessions that wait.
     pub fn policy(&mut self, who: Who) -> Result<(), String> {
         let port = service(Some(b"action=DUNNO\n\n")).map_err(|e| e.to_string())?;
-        // One difference of two large numbers says little where others use the machine.
-        let mut differences = Vec::with_capacity(PAIRS);
-        for _ in 0..PAIRS {
-            differences.push(self.refusals(who, &asking(port))? - self.refusals(who, "")?);
-        }
-        differences.sort_by(f64::total_cmp);
-        self.table.add(Figure::PolicyCpu, who, differences[PAIRS / 2]);
+        let text = policy(self.site.table());
+        let with = self.site.start_with(who, &(text.clone() + &asking(port)), false)?;
+        let without = self.site.start_with(who, &text, false)?;
+        let turns = self.in_turn(who, [(&with, Kind::Reject), (&without, Kind::Reject)])?;
+        self.table.add(Figure::PolicyCpu, who, median(turns.iter().map(|[with, without]| with - without)));
         self.waiting(who)
-    }
-
-    /// Server CPU of a refused session, µs.
-    fn refusals(&mut self, who: Who, settings: &str) -> Result<f64, String> {
-        let peer = self.site.start_with(who, &(policy(self.site.table()) + settings), false)?;
-        Ok(self.under_load(who, &peer, (Kind::Reject, 50), Length::usual(self.quick))?.cpu)
     }
 
     fn waiting(&mut self, who: Who) -> Result<(), String> {
