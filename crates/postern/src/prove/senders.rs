@@ -111,7 +111,10 @@ impl Trial<'_> {
         let lines: Vec<(usize, String)> = (1..).zip(session.zone()).collect();
         let zone = Zone::empty("session", &lines).unwrap_or_default();
         let mut stage = Stage::new(&self.site.tables, Some(&zone));
-        let inquiry = Inquiry { login: login.map(str::to_owned), ..super::inquiry(&session) };
+        // Who sends here does so under TLS, where there is no other way.
+        let settings = &self.service.session;
+        let tls = settings.smtpd_enforce_tls || settings.smtpd_tls_wrappermode || login.is_some();
+        let inquiry = Inquiry { login: login.map(str::to_owned), tls, ..super::inquiry(&session) };
         let mut text = match tell(self.site, self.service, &inquiry, &mut stage) {
             Ok(story) if story.accepted => "accepted".to_owned(),
             Ok(story) => format!("refused by {}", story.decided_by.unwrap_or(story.verdict)),
