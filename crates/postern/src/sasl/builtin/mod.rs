@@ -18,7 +18,7 @@ use super::secret;
 use crate::answer::Answerer;
 use crate::{base64, lookup};
 use bearer::Bearer;
-use scram::{Challenge, First};
+use scram::{Challenge, First, Refused};
 use smtp::server::AuthAnswer;
 use std::sync::{Arc, Mutex, PoisonError};
 use stored::ScramKeys;
@@ -84,12 +84,14 @@ impl Accounts {
         }
     }
 
-    /// The name that an account is known by: in lower case, with a domain if names have one. `None`: no name. Brackets
+    /// The name that an account is known by: prepared (SASLprep, RFC 4013), in lower case, with a domain if names have one. `None`: no name. Brackets
     /// could make a log line look like one about another client, which fail2ban would believe.
     pub fn name(&self, given: &str) -> Option<String> {
         let is_odd = |c: char| c.is_control() || matches!(c, '[' | ']');
-        let is_name = !given.is_empty() && given.len() <= NAME_LIMIT && !given.contains(is_odd);
-        let mut name = given.to_lowercase();
+        let prepared = Some(given).filter(|given| given.len() <= NAME_LIMIT);
+        let prepared = prepared.and_then(|given| stringprep::saslprep(given).ok())?;
+        let is_name = !prepared.is_empty() && prepared.len() <= NAME_LIMIT && !prepared.contains(is_odd);
+        let mut name = prepared.to_lowercase();
         if !name.contains('@') && !self.local_domain.is_empty() {
             name = format!("{name}@{}", self.local_domain);
         }
@@ -119,7 +121,7 @@ impl Accounts {
         };
         let is_there = found.is_some();
         let stored = found.unwrap_or_else(|| self.decoy.lock().unwrap_or_else(PoisonError::into_inner).clone());
-        match hashing::run(move || stored.is(&password)).await {
+        match hashing::run(move || is_either(&stored, &password)).await {
             Ok(is_right) => Ok(is_right && is_there),
             Err(hashing::Busy) => {
                 warn(world, "SASL: too many logins at once: no time to look at a password");
@@ -173,6 +175,13 @@ impl Accounts {
         };
         owner.ok_or_else(|| refused(wanted))
     }
+}
+
+/// Is it this password, as it was typed or as SASLprep (RFC 4013) has it? Hashes were made of one or the other.
+fn is_either(stored: &Stored, password: &[u8]) -> bool {
+    let prepared = std::str::from_utf8(password).ok().and_then(|text| stringprep::saslprep(text).ok());
+    let other = prepared.filter(|prepared| prepared.as_bytes() != password && !prepared.is_empty());
+    stored.is(password) || other.is_some_and(|prepared| stored.is(prepared.as_bytes()))
 }
 
 /// The value of a key in the first table that has it.
@@ -298,7 +307,14 @@ async fn plain(accounts: &Accounts, world: &Answerer, message: &[u8]) -> AuthAns
 }
 
 async fn scram_first(accounts: &Accounts, world: &Answerer, message: &[u8]) -> (AuthAnswer, Option<Login>) {
-    let Some(first) = First::parse(message) else { return (refused(None), None) };
+    let first = match First::parse(message) {
+        Ok(first) => first,
+        Err(Refused::Malformed) => return (refused(None), None),
+        Err(Refused::Binding) => {
+            let reason = "Channel binding is not supported".to_owned();
+            return (AuthAnswer::Failure { username: None, reason }, None);
+        }
+    };
     let Some(account) = accounts.name(&first.username) else { return (refused(None), None) };
     if !first.authzid.is_empty() && accounts.name(&first.authzid).as_ref() != Some(&account) {
         return (refused(Some(account)), None);

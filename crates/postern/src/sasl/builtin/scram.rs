@@ -20,9 +20,28 @@ pub struct First {
     nonce: String,
 }
 
+/// Why a first message is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It makes no sense.
+    Malformed,
+    /// It binds to a channel (`p=`): for that there is SCRAM-SHA-256-PLUS, which isn't offered.
+    Binding,
+}
+
 impl First {
-    /// `None` if it is malformed, or asks for what is not offered.
-    pub fn parse(message: &[u8]) -> Option<Self> {
+    /// Takes it apart.
+    ///
+    /// # Errors
+    /// It is malformed, or asks for what is not offered.
+    pub fn parse(message: &[u8]) -> Result<Self, Refused> {
+        if message.starts_with(b"p=") {
+            return Err(Refused::Binding);
+        }
+        Self::unbound(message).ok_or(Refused::Malformed)
+    }
+
+    fn unbound(message: &[u8]) -> Option<Self> {
         let message = std::str::from_utf8(message).ok()?;
         let mut parts = message.splitn(3, ',');
         let (binding, authzid, bare) = (parts.next()?, parts.next()?, parts.next()?);
@@ -173,7 +192,7 @@ mod tests {
 
     #[test]
     fn first_messages() {
-        let parsed = |text: &str| First::parse(text.as_bytes()).map(|first| (first.username, first.authzid));
+        let parsed = |text: &str| First::parse(text.as_bytes()).ok().map(|first| (first.username, first.authzid));
         for (text, want) in [
             ("n,,n=u,r=a", Some(("u", ""))),
             ("y,,n=u,r=a", Some(("u", ""))),
@@ -191,6 +210,7 @@ mod tests {
             let want = want.map(|(name, other)| (name.to_owned(), other.to_owned()));
             assert_eq!(parsed(text), want, "{text}");
         }
-        assert_eq!(First::parse(b"n,,n=\xff,r=a"), None);
+        assert_eq!(First::parse(b"n,,n=\xff,r=a"), Err(Refused::Malformed));
+        assert_eq!(First::parse(b"p=tls-exporter,,n=u,r=a"), Err(Refused::Binding));
     }
 }

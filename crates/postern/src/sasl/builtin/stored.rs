@@ -5,13 +5,15 @@ use argon2::{Argon2, PasswordHash, PasswordVerifier};
 use aws_lc_rs::{digest, hmac, pbkdf2};
 use sha_crypt::ShaCrypt;
 use std::num::NonZeroU32;
+use yescrypt::Yescrypt;
 
 /// What one look at a hash may cost at most: a table must not stop the server. MiB of Argon2, its passes times MiB,
-/// bcrypt's cost, rounds of SHA-crypt, iterations of SCRAM.
+/// bcrypt's cost, rounds of SHA-crypt, bytes of yescrypt, iterations of SCRAM.
 const ARGON2_MEMORY: u32 = 1 << 20;
 const ARGON2_WORK: u64 = 4 << 20;
 const BCRYPT_COST: u32 = 16;
 const SHA_ROUNDS: u32 = 5_000_000;
+const YESCRYPT_MEMORY: u64 = 256 << 20;
 const SCRAM_ITERATIONS: u32 = 2_000_000;
 
 /// What `doveadm pw -s ARGON2ID` makes; never anybody's.
@@ -26,6 +28,8 @@ pub enum Stored {
     Bcrypt(String),
     /// `$5$…`, `$6$…` of crypt(3).
     ShaCrypt(String),
+    /// `$y$…` of crypt(3), which Debian's passwd(1) makes.
+    Yescrypt(String),
     /// SCRAM-SHA-256.
     Scram(ScramKeys),
 }
@@ -65,7 +69,8 @@ impl Stored {
             "" | "CRYPT" | "BLF-CRYPT" if hash_of(&["$2a$", "$2b$", "$2x$", "$2y$"]) => bcrypt(hash),
             "" | "CRYPT" | "SHA256-CRYPT" if hash_of(&["$5$"]) => sha_crypt(hash),
             "" | "CRYPT" | "SHA512-CRYPT" if hash_of(&["$6$"]) => sha_crypt(hash),
-            "" | "CRYPT" if hash_of(&["$y$", "$7$", "$gy$"]) => Err("a yescrypt hash, which is not supported"),
+            "" | "CRYPT" if hash_of(&["$y$"]) => yescrypt(hash),
+            "" | "CRYPT" if hash_of(&["$7$", "$gy$"]) => Err("an scrypt or gost-yescrypt hash, which is not supported"),
             "" if !hash.starts_with('$') => Err("not a password hash"),
             _ => Err("a password hash of a kind that is not supported"),
         }
@@ -79,6 +84,7 @@ impl Stored {
             }
             Self::Bcrypt(hash) => bcrypt::verify(password, hash).unwrap_or(false),
             Self::ShaCrypt(hash) => ShaCrypt::default().verify_password(password, hash.as_str()).is_ok(),
+            Self::Yescrypt(hash) => Yescrypt::default().verify_password(password, hash.as_str()).is_ok(),
             Self::Scram(keys) => keys.is(password),
         }
     }
@@ -132,6 +138,31 @@ fn sha_crypt(hash: &str) -> Result<Stored, &'static str> {
     Ok(Stored::ShaCrypt(hash.to_owned()))
 }
 
+/// `$y$parameters$salt$hash`, with what crypt(3) chooses: only memory and block size differ.
+fn yescrypt(hash: &str) -> Result<Stored, &'static str> {
+    const MALFORMED: &str = "malformed yescrypt hash";
+    let fields: Vec<&str> = hash.split('$').skip(2).collect();
+    let &[parameters, salt, key] = fields.as_slice() else { return Err(MALFORMED) };
+    let is_text = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'/'));
+    if parameters.len() > 8
+        || salt.is_empty()
+        || salt.len() > 86
+        || key.len() != 43
+        || !fields.iter().all(|f| is_text(f))
+    {
+        return Err(MALFORMED);
+    }
+    let parsed: yescrypt::Params = parameters.parse().map_err(|_| MALFORMED)?;
+    let plain = yescrypt::Params::new(yescrypt::Mode::default(), parsed.n(), parsed.r(), 1);
+    if plain != Ok(parsed) {
+        return Err("a yescrypt hash with parameters that are not supported");
+    }
+    match parsed.n().checked_mul(128 * u64::from(parsed.r())) {
+        Some(..=YESCRYPT_MEMORY) => Ok(Stored::Yescrypt(hash.to_owned())),
+        _ => Err("a yescrypt hash that costs too much"),
+    }
+}
+
 impl ScramKeys {
     /// `iterations:salt$stored:server` (RFC 5803).
     fn of_rfc5803(text: &str) -> Option<Self> {
@@ -167,7 +198,7 @@ mod tests {
     use super::*;
 
     /// All made from `secret`, by doveadm(1), gsasl(1) and crypt(3).
-    const HASHES: [&str; 10] = [
+    const HASHES: [&str; 12] = [
         "{ARGON2ID}$argon2id$v=19$m=65536,t=3,p=1$H9bK4+1JXAyoybYcv8WEcg$wb3BGTECs2TTkv3owZtyz/3UKKl3VuIwBxSFG9KmjzU",
         "{ARGON2I}$argon2i$v=19$m=32768,t=3,p=1$12qEVHq8hdvt4FfGQpKAqQ$RPtEqkNiw9PZ3bJxMbj8tLaYnON6//JObHFPhg92vGY",
         "{BLF-CRYPT}$2y$05$E0/1irCgSOUyLwJIVCh2IOHcAjStJO8P.BZLSPOGfyAxHCM2WyFDq",
@@ -176,6 +207,8 @@ mod tests {
         "{SHA512-CRYPT}$6$DVevwBCGmIvA6N3H$MwXqK4FDtW2Pv20DonCMYuCdMU38ryX4Trq9zmFd8fveBul9VB3vVepbQlzb1R1ylVqnMN3Q2yI6ceUW0F1Xn1",
         "{CRYPT}$6$DVevwBCGmIvA6N3H$MwXqK4FDtW2Pv20DonCMYuCdMU38ryX4Trq9zmFd8fveBul9VB3vVepbQlzb1R1ylVqnMN3Q2yI6ceUW0F1Xn1",
         "{SHA256-CRYPT}$5$Cl00ed/QRlpgEhm1$ugYWiffOp5G7ZYP6P.qWo0bWy8Yw4jEzlyWwBE3Jo17",
+        "{CRYPT}$y$j9T$SzUfJ4ZmXaG0vJ6V7cTtb0$2oUEs8kdKfVaBAb2oB43BcUV1QKTOlUSZ60G6cFfJV8",
+        "$y$jB5$SzUfJ4ZmXaG0vJ6V7cTtb0$5EUP4wPDqez7MGQSXCxro6zOB1IBHfaHw4BzoEsMk4D",
         "{SCRAM-SHA-256}4096,6bTCNTDTxqzNlCGfT0uizw==,zY1mAUPho7Rjauo5NL/GInZr9FqGLJGatRKqZfviFts=,UUFINpMG8kEr9kcl9IFdgC6dznBOtYiC0urcEBrbY6k=",
         "SCRAM-SHA-256$4096:6bTCNTDTxqzNlCGfT0uizw==$zY1mAUPho7Rjauo5NL/GInZr9FqGLJGatRKqZfviFts=:UUFINpMG8kEr9kcl9IFdgC6dznBOtYiC0urcEBrbY6k=",
     ];
@@ -204,7 +237,20 @@ mod tests {
                 "a password hash of a kind that is not supported",
             ),
             ("$1$abc$def", "a password hash of a kind that is not supported"),
-            ("$y$j9T$abc$def", "a yescrypt hash, which is not supported"),
+            ("$y$j9T$abc$def", "malformed yescrypt hash"),
+            ("$y$j9T$SzUfJ4ZmXaG0vJ6V7cTtb0", "malformed yescrypt hash"),
+            ("$y$$SzUf$2oUEs8kdKfVaBAb2oB43BcUV1QKTOlUSZ60G6cFfJV8", "malformed yescrypt hash"),
+            ("$y$j9T$$2oUEs8kdKfVaBAb2oB43BcUV1QKTOlUSZ60G6cFfJV8", "malformed yescrypt hash"),
+            // more passes, and a tebibyte
+            (
+                "$y$j9T/0$SzUf$2oUEs8kdKfVaBAb2oB43BcUV1QKTOlUSZ60G6cFfJV8",
+                "a yescrypt hash with parameters that are not supported",
+            ),
+            ("$y$jST$SzUf$2oUEs8kdKfVaBAb2oB43BcUV1QKTOlUSZ60G6cFfJV8", "a yescrypt hash that costs too much"),
+            (
+                "$gy$j9T$SzUfJ4ZmXaG0vJ6V7cTtb0$zFQUUz5zdRFEnIeS/e7kQCZP3VAOOWhBQtFKm4p5GjA",
+                "an scrypt or gost-yescrypt hash, which is not supported",
+            ),
             ("$argon2id$v=19$m=65536,t=3,p=1$H9bK4+1JXAyoybYcv8WEcg", "malformed Argon2 hash"),
             (
                 "$argon2id$v=19$m=2097152,t=1,p=1$H9bK4+1JXAyoybYcv8WEcg$wb3BGTECs2TTkv3owZtyz/3UKKl3VuIwBxSFG9KmjzU",

@@ -14,6 +14,9 @@ argon@example.com {ARGON2ID}$argon2id$v=19$m=65536,t=3,p=1$H9bK4+1JXAyoybYcv8WEc
 bcrypt@example.com {BLF-CRYPT}$2y$05$E0/1irCgSOUyLwJIVCh2IOHcAjStJO8P.BZLSPOGfyAxHCM2WyFDq
 scram@example.com {SCRAM-SHA-256}4096,6bTCNTDTxqzNlCGfT0uizw==,zY1mAUPho7Rjauo5NL/GInZr9FqGLJGatRKqZfviFts=,UUFINpMG8kEr9kcl9IFdgC6dznBOtYiC0urcEBrbY6k=
 plain@example.com {PLAIN}secret
+yes@example.com {CRYPT}$y$j75$SzUfJ4ZmXaG0vJ6V7cTtb0$00gPLOtwKoLeXn6G7Ckb3t3e9hUdY6lF6PN85.h7779
+üv@example.com {BLF-CRYPT}$2b$05$E0/1irCgSOUyLwJIVCh2IOPsoNbxFXDWbpm1.9JbP.HglUhGucL8i
+raw@example.com {BLF-CRYPT}$2b$05$E0/1irCgSOUyLwJIVCh2IOWQY11dByfJ/zNN.AxUQTHoqc5dC.vm.
 ";
 
 struct Bench {
@@ -101,6 +104,8 @@ fn plain_and_login() {
         ("scram", no("")),
         ("", no("")),
         ("\0plain\0secret", unavailable()),
+        ("\0yes\0secret", welcome("yes@example.com")),
+        ("\0yes\0wrong", no("yes@example.com")),
     ] {
         assert_eq!(bench.plain(message), want, "{message:?}");
     }
@@ -127,8 +132,30 @@ fn a_table_that_is_down_refuses_nobody() {
     assert_eq!(bench.start("OAUTHBEARER", Some("n,,\u{1}auth=Bearer tok\u{1}\u{1}")).0, unavailable());
 }
 
+/// Names and passwords that look the same are the same (RFC 4013), whichever was hashed.
+#[test]
+fn names_and_passwords_are_prepared() {
+    let bench = Bench::usual();
+    let typed = "\u{2168}\u{a0}u\u{308}";
+    for (name, password, want) in [
+        ("\u{fc}v", typed, welcome("\u{fc}v@example.com")),
+        ("u\u{308}\u{ad}V", typed, welcome("\u{fc}v@example.com")),
+        ("\u{fc}v", "IX \u{fc}", welcome("\u{fc}v@example.com")),
+        ("\u{fc}v", "IX u", no("\u{fc}v@example.com")),
+        ("raw", typed, welcome("raw@example.com")),
+        ("raw", "IX \u{fc}", no("raw@example.com")),
+        // nothing is left of it, it hides something, or turns the log around
+        ("\u{ad}", typed, no("")),
+        ("ra\u{7}w", typed, no("")),
+        ("ra\u{200e}w", typed, no("")),
+        ("\u{ff3b}raw\u{ff3d}", typed, no("")),
+    ] {
+        assert_eq!(bench.plain(&format!("\0{name}\0{password}")), want, "{name:?} {password:?}");
+    }
+}
+
 /// What a client says last, for a server's first message.
-fn proof(bare: &str, server_first: &str, password: &str) -> String {
+fn proof(binding: &str, bare: &str, server_first: &str, password: &str) -> String {
     let value = |name: &str| server_first.split(',').find_map(|part| part.strip_prefix(name)).unwrap();
     let mut salted = [0; 32];
     let salt = base64::decode(value("s=").as_bytes()).unwrap();
@@ -137,7 +164,7 @@ fn proof(bare: &str, server_first: &str, password: &str) -> String {
     let sign = |key: &[u8], text: &str| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes());
     let client_key = sign(&salted, "Client Key");
     let stored_key = digest::digest(&digest::SHA256, client_key.as_ref());
-    let without = format!("c=biws,r={}", value("r="));
+    let without = format!("c={binding},r={}", value("r="));
     let signature = sign(stored_key.as_ref(), &format!("{bare},{server_first},{without}"));
     let proof: Vec<u8> = client_key.as_ref().iter().zip(signature.as_ref()).map(|(a, b)| a ^ b).collect();
     format!("{without},p={}", String::from_utf8(base64::encode(&proof)).unwrap())
@@ -160,7 +187,7 @@ fn scram_tells_nobody_who_is_there() {
         [("scram", "secret", true), ("scram", "wrong", false), ("argon", "secret", false), ("nobody", "secret", false)]
     {
         let (answer, exchange) = bench.start("SCRAM-SHA-256", Some(&format!("n,,n={user},r=abc")));
-        let last = proof(&format!("n={user},r=abc"), &asked(&answer), password);
+        let last = proof("biws", &format!("n={user},r=abc"), &asked(&answer), password);
         let (answer, exchange) = bench.go_on(exchange, &last);
         if !is_right {
             assert_eq!(answer, no(&format!("{user}@example.com")));
@@ -169,6 +196,22 @@ fn scram_tells_nobody_who_is_there() {
         assert!(asked(&answer).starts_with("v="), "{user}");
         assert_eq!(bench.go_on(exchange, "").0, welcome("scram@example.com"));
     }
+}
+
+/// A client that could bind to a channel, and sees that we can't, says so; one that insists can't log in.
+#[test]
+fn scram_without_a_channel() {
+    let bench = Bench::usual();
+    for (binding, is_right) in [("eSws", true), ("biws", false)] {
+        let (answer, exchange) = bench.start("SCRAM-SHA-256", Some("y,,n=scram,r=abc"));
+        let last = proof(binding, "n=scram,r=abc", &asked(&answer), "secret");
+        let (answer, _) = bench.go_on(exchange, &last);
+        assert_eq!(matches!(answer, AuthAnswer::Challenge(_)), is_right, "{binding}");
+    }
+    let (answer, exchange) = bench.start("SCRAM-SHA-256", Some("p=tls-exporter,,n=scram,r=abc"));
+    let reason = "Channel binding is not supported".to_owned();
+    assert_eq!(answer, AuthAnswer::Failure { username: None, reason });
+    assert!(exchange.is_none());
 }
 
 #[test]
