@@ -95,7 +95,7 @@ pub struct TraceStep {
     pub span: Option<Span>,
     /// In how many lists it is nested (classes, table values).
     pub depth: usize,
-    /// What was asked for it: a range in [`crate::Ledger::journal`], empty unless that is kept.
+    /// What was asked for it: a range in [`crate::Ledger::take_journal`], empty unless that is kept.
     pub asked: Range<usize>,
     /// What it came to.
     pub outcome: Outcome,

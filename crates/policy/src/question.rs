@@ -225,12 +225,20 @@ pub struct Suspend;
 /// All questions and answers of a session or transaction: explanation, recording and cache in one.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    entries: Vec<(Question, Answer)>,
+    entries: Vec<Entry>,
     /// Where each question is, once there are too many to go through.
     index: HashMap<Question, usize>,
     pending: Vec<Question>,
-    /// Every question as it was asked, also again; `None`: nobody wants to know.
-    journal: Option<Vec<(Question, Answer)>>,
+    /// The entries in the order in which they were asked for, also again; `None`: nobody wants to know.
+    journal: Option<Vec<usize>>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    question: Question,
+    answer: Answer,
+    /// It answers no more; the journal may still name it.
+    forgotten: bool,
 }
 
 impl Ledger {
@@ -242,30 +250,52 @@ impl Ledger {
 
     /// The answer, if it is here.
     pub fn get(&self, question: &Question) -> Option<&Answer> {
+        self.place(question).map(|at| &self.entries[at].answer)
+    }
+
+    fn place(&self, question: &Question) -> Option<usize> {
         if self.entries.len() > Self::WALK {
-            return self.index.get(question).map(|at| &self.entries[*at].1);
+            return self.index.get(question).copied();
         }
-        self.entries.iter().rev().find(|(q, _)| q == question).map(|(_, a)| a)
+        self.entries.iter().rposition(|entry| entry.question == *question && !entry.forgotten)
     }
 
     /// Enter an answer; it replaces an older one to the same question.
     pub fn put(&mut self, question: Question, answer: Answer) {
         self.pending.retain(|q| *q != question);
-        self.entries.push((question, answer));
+        self.entries.push(Entry { question, answer, forgotten: false });
         if self.entries.len() > Self::WALK {
             let from = if self.index.is_empty() { 0 } else { self.entries.len() - 1 };
-            for (at, (question, _)) in self.entries.iter().enumerate().skip(from) {
-                self.index.insert(question.clone(), at);
-            }
+            self.reindex(from);
+        }
+    }
+
+    fn reindex(&mut self, from: usize) {
+        for (at, entry) in self.entries.iter().enumerate().skip(from).filter(|(_, entry)| !entry.forgotten) {
+            self.index.insert(entry.question.clone(), at);
         }
     }
 
     /// Forget one answer.
     pub fn forget(&mut self, question: &Question) {
-        self.entries.retain(|(q, _)| q != question);
-        self.index.clear();
-        if self.entries.len() > Self::WALK {
-            self.index = self.entries.iter().enumerate().map(|(at, (q, _))| (q.clone(), at)).collect();
+        for entry in self.entries.iter_mut().filter(|entry| entry.question == *question) {
+            entry.forgotten = true;
+        }
+        self.index.remove(question);
+        if self.journal.as_ref().is_none_or(Vec::is_empty) {
+            self.sweep();
+        }
+    }
+
+    /// Nobody names entries by their places: those that were forgotten can go.
+    fn sweep(&mut self) {
+        let before = self.entries.len();
+        self.entries.retain(|entry| !entry.forgotten);
+        if self.entries.len() < before {
+            self.index.clear();
+            if self.entries.len() > Self::WALK {
+                self.reindex(0);
+            }
         }
     }
 
@@ -284,29 +314,42 @@ impl Ledger {
         std::mem::take(&mut self.pending)
     }
 
-    /// Everything that was answered, in order.
-    pub fn entries(&self) -> &[(Question, Answer)] {
-        &self.entries
-    }
-
     /// A ledger that also notes every question in the order of asking, for explanations.
     pub fn with_journal() -> Self {
         Self { journal: Some(Vec::new()), ..Self::default() }
     }
 
-    /// What was asked, in order, answers from the ledger included.
-    pub fn journal(&self) -> &[(Question, Answer)] {
-        self.journal.as_deref().unwrap_or_default()
+    /// How many questions were asked since the journal was last taken, answers from the ledger included.
+    pub fn asked(&self) -> usize {
+        self.journal.as_ref().map_or(0, Vec::len)
     }
 
-    /// Take what was asked.
+    /// Take what was asked, in order, answers from the ledger included.
     pub fn take_journal(&mut self) -> Vec<(Question, Answer)> {
-        self.journal.as_mut().map(std::mem::take).unwrap_or_default()
+        self.take(|_, _, _| true)
     }
 
-    fn note(&mut self, question: &Question, answer: &Answer) {
+    /// Take what was asked, each question once, if it is wanted.
+    pub fn take_findings(&mut self, wanted: impl Fn(&Question, &Answer) -> bool) -> Vec<(Question, Answer)> {
+        self.take(|earlier, at, entry| wanted(&entry.question, &entry.answer) && !earlier.contains(&at))
+    }
+
+    fn take(&mut self, wanted: impl Fn(&[usize], usize, &Entry) -> bool) -> Vec<(Question, Answer)> {
+        let Some(journal) = &mut self.journal else { return Vec::new() };
+        let taken = journal.iter().enumerate().filter_map(|(number, &at)| {
+            let entry = self.entries.get(at)?;
+            wanted(&journal[..number], at, entry).then(|| (entry.question.clone(), entry.answer.clone()))
+        });
+        let taken = taken.collect();
+        // Its room is for the next one.
+        journal.clear();
+        self.sweep();
+        taken
+    }
+
+    fn note(&mut self, at: usize) {
         if let Some(journal) = &mut self.journal {
-            journal.push((question.clone(), answer.clone()));
+            journal.push(at);
         }
     }
 
@@ -315,6 +358,7 @@ impl Ledger {
         self.entries.clear();
         self.index.clear();
         self.pending.clear();
+        self.journal.iter_mut().for_each(Vec::clear);
     }
 }
 
@@ -329,16 +373,16 @@ pub struct Ask<'a> {
 impl Ask<'_> {
     /// The answer, or [`Suspend`] with the question left pending in the ledger.
     pub fn get(&mut self, question: Question) -> Result<Answer, Suspend> {
-        if let Some(answer) = self.ledger.get(&question).cloned() {
-            self.ledger.note(&question, &answer);
-            return Ok(answer);
+        if let Some(at) = self.ledger.place(&question) {
+            self.ledger.note(at);
+            return Ok(self.ledger.entries[at].answer.clone());
         }
         if self.ledger.is_full() {
             return Err(Suspend);
         }
         if let Some(answer) = self.world.answer(&question) {
-            self.ledger.note(&question, &answer);
             self.ledger.put(question, answer.clone());
+            self.ledger.note(self.ledger.entries.len() - 1);
             return Ok(answer);
         }
         if !self.ledger.pending.contains(&question) {
@@ -365,7 +409,7 @@ mod tests {
     fn a_ledger_finds_few_and_many_entries() {
         let question = |ordinal| Question::Sleep { seconds: 1, ordinal };
         let answer = |text: String| Answer::Table(Ok(Some(text.into())));
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::with_journal();
         for ordinal in 0..100 {
             assert_eq!(ledger.get(&question(ordinal)), None);
             ledger.put(question(ordinal), answer(ordinal.to_string()));
@@ -378,8 +422,47 @@ mod tests {
         ledger.forget(&question(7));
         assert_eq!(ledger.get(&question(7)), None);
         assert_eq!(ledger.get(&question(99)), Some(&answer("99".into())));
-        assert_eq!(ledger.entries().len(), 99);
+        assert_eq!(ledger.entries.len(), 99);
         ledger.clear();
         assert_eq!(ledger.get(&question(99)), None);
+    }
+
+    /// Answers questions about tables with their keys, others not.
+    struct Echo;
+
+    impl World for Echo {
+        fn answer(&mut self, question: &Question) -> Option<Answer> {
+            match question {
+                Question::Table { key, .. } => Some(Answer::Table(Ok(Some(key.as_str().into())))),
+                _ => None,
+            }
+        }
+    }
+
+    #[test]
+    fn a_journal_has_what_was_forgotten_since() {
+        let table = |key: &str| Question::Table { table: TableId(0), key: key.to_owned() };
+        let wait = Question::Sleep { seconds: 1, ordinal: 0 };
+        let mut ledger = Ledger::with_journal();
+        let told = |asked: Vec<(Question, Answer)>| -> Vec<String> {
+            let words = asked.into_iter().map(|(question, _)| match question {
+                Question::Table { key, .. } => key,
+                other => format!("{other:?}"),
+            });
+            words.collect()
+        };
+        for _ in 0..2 {
+            ledger.put(wait.clone(), Answer::Done);
+            let mut ask = Ask { ledger: &mut ledger, world: &mut Echo };
+            for question in [table("a"), wait.clone(), table("b"), table("a")] {
+                assert!(ask.get(question).is_ok());
+            }
+            ask.ledger.forget(&wait);
+            assert_eq!(ask.get(wait.clone()), Err(Suspend));
+            assert_eq!((ledger.asked(), ledger.entries.len()), (4, 3));
+            assert_eq!(told(ledger.clone().take_journal()), ["a", "Sleep { seconds: 1, ordinal: 0 }", "b", "a"]);
+            assert_eq!(told(ledger.take_findings(|question, _| *question != wait)), ["a", "b"]);
+            assert_eq!((ledger.asked(), ledger.entries.len()), (0, 2));
+        }
     }
 }

@@ -253,7 +253,7 @@ impl Evaluation {
         state: &mut PolicyState,
         ask: &mut Ask<'_>,
     ) -> Result<(), Suspend> {
-        let asked = ask.ledger.journal().len();
+        let asked = ask.ledger.asked();
         let (mut log, mut effects) = (Vec::new(), Vec::new());
         let subject = if phase == Phase::UnlistedSender { Subject::Sender } else { Subject::Recipient };
         let mut out =
@@ -265,7 +265,7 @@ impl Evaluation {
                 self.decision.log.append(&mut log);
                 if let Some(rejection) = refused {
                     let outcome = Outcome::Reject(rejection.clone());
-                    self.trace_builtin("address syntax", asked..ask.ledger.journal().len(), outcome);
+                    self.trace_builtin("address syntax", asked..ask.ledger.asked(), outcome);
                     self.decision.rejection = Some(rejection);
                     self.over = true;
                 }
@@ -294,7 +294,7 @@ impl Evaluation {
         self.decision.log.append(&mut log);
         let name =
             if subject == Subject::Sender { "smtpd_reject_unlisted_sender" } else { "smtpd_reject_unlisted_recipient" };
-        let asked = asked..ask.ledger.journal().len();
+        let asked = asked..ask.ledger.asked();
         if let Step::Reject(refusal) | Step::Abort(refusal) = step {
             self.refuse(plan, refusal, Prefixes::default());
             self.trace_rejection(name, asked);
@@ -376,7 +376,7 @@ impl Evaluation {
             return Ok(());
         }
         let prefixes = self.prefixes();
-        let asked = ask.ledger.journal().len();
+        let asked = ask.ledger.asked();
         let (mut log, mut effects) = (Vec::new(), Vec::new());
         let mut out =
             Output { log: &mut log, effects: &mut effects, held: state.held, policy_requests: state.policy_requests };
@@ -407,7 +407,7 @@ impl Evaluation {
             restriction: item.text.clone(),
             span: item.span.clone(),
             depth: self.frames.len().saturating_sub(1),
-            asked: asked..ask.ledger.journal().len(),
+            asked: asked..ask.ledger.asked(),
             outcome: Outcome::Dunno,
         };
         // said after a rejection is logged, but before anybody hears of a permit

@@ -59,7 +59,7 @@ pub struct Conversation {
     pub(super) resets: u64,
     pub(super) ledger: Ledger,
     /// The last decision, until it is known whether a queue id belongs to it.
-    pub(super) decided: Option<Made>,
+    pub(super) decided: Option<Box<Made>>,
     /// The session's number in the record.
     pub(super) number: u64,
     /// How many transactions were begun.

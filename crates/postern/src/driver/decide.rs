@@ -3,7 +3,7 @@
 use super::conversation::Conversation;
 use super::facts::{self, Surroundings};
 use super::warned;
-use crate::record::{Code, Made};
+use crate::record::{self, Code, Made};
 use policy::{Ask, Decision, Evaluation, Facts, LogEntry, Question, Suspend};
 use smtp::server::{Decide, Moment, Verdict};
 use std::sync::Arc;
@@ -83,7 +83,8 @@ impl Conversation {
             return;
         }
         self.hand_over();
-        let asked = self.ledger.take_journal();
+        let tables = &self.site.tables;
+        let asked = self.ledger.take_findings(|question, answer| record::is_finding(tables, question, answer));
         if decision.trace.steps.is_empty() && decision.rejection.is_none() {
             return;
         }
@@ -99,7 +100,7 @@ impl Conversation {
                 }
             }
         }
-        self.decided = Some(Made {
+        self.decided = Some(Box::new(Made {
             code,
             at: crate::clock::unix_micros() / 1000,
             session: self.number,
@@ -116,7 +117,7 @@ impl Conversation {
                 ..Decision::default()
             },
             asked,
-        });
+        }));
         // A refusal waits for nothing that may become known, but for the client's name.
         if decision.rejection.is_some() && self.client.name.is_some() {
             self.hand_over();

@@ -140,19 +140,17 @@ impl Conversation {
         let service = Arc::clone(&self.service);
         let domain = self.session.etrn_domain().unwrap_or_default().to_owned();
         loop {
-            let matched = if domain.starts_with('[') {
-                // an address is no domain, whatever the list says
-                Ok(Matched::No)
-            } else {
+            let matched = {
                 let mut ask = Ask { ledger: &mut self.ledger, world: &mut self.answerer };
                 service.fast_flush_domains.matches(&domain, &mut ask)
             };
             match matched {
-                Ok(Matched::Yes) => {
+                // an address is no domain, even if the list has it
+                Ok(Matched::Yes) if !domain.starts_with('[') => {
                     self.worker.deliver.flush();
                     return Flush::Started;
                 }
-                Ok(Matched::No) => {
+                Ok(Matched::Yes | Matched::No) => {
                     self.client.line(format!("warning: reject: ETRN {domain}... from {}", ServerSession::CLIENT));
                     return Flush::Unavailable;
                 }

@@ -186,7 +186,7 @@ impl Recorder {
     }
 
     /// Hand a decision over. Never waits for the disk.
-    pub fn submit(&self, made: Made) {
+    pub fn submit(&self, made: Box<Made>) {
         let kept = self.is_kept(&made);
         if !kept && !self.shared.watched {
             return;
@@ -212,7 +212,7 @@ impl Recorder {
             batch.used.extend_from_slice(used);
         }
         if self.shared.watched {
-            batch.made.push(made);
+            batch.made.push(*made);
         }
         if was_empty {
             self.shared.arrived.notify_one();

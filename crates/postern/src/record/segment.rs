@@ -2,7 +2,8 @@
 //! the texts that are new with it and their numbers, and the decision. A frame that was cut short ends the file for its readers.
 
 use super::stored::{Record, Unbound};
-use std::collections::HashSet;
+use super::texts::TEXTS;
+use serde::Serialize;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -26,8 +27,8 @@ pub struct Segment {
     begun: SystemTime,
     /// Whose numbers the file has.
     pub edition: u32,
-    /// The texts that the file has.
-    texts: HashSet<Unbound>,
+    /// Which texts the file has, by their numbers.
+    texts: Vec<bool>,
 }
 
 impl Segment {
@@ -45,7 +46,7 @@ impl Segment {
             }
         };
         file.write_all(HEADER)?;
-        Ok(Self { file, size: HEADER.len() as u64, begun, edition, texts: HashSet::new() })
+        Ok(Self { file, size: HEADER.len() as u64, begun, edition, texts: Vec::new() })
     }
 
     /// Add encoded frames.
@@ -57,7 +58,15 @@ impl Segment {
 
     /// Is this text new to the file? From now on it has it.
     pub fn is_new(&mut self, number: Unbound) -> bool {
-        self.texts.insert(number)
+        let at = number as usize;
+        if at >= self.texts.len() {
+            // Numbers end at [`TEXTS`], but for what decisions under way still name.
+            if at > 2 * TEXTS {
+                return false;
+            }
+            self.texts.resize(at + 1, false);
+        }
+        !std::mem::replace(&mut self.texts[at], true)
     }
 
     /// Is it time for another file?
@@ -67,7 +76,7 @@ impl Segment {
 }
 
 /// Append a decision to a buffer.
-pub fn encode(record: &Record<Unbound>, buffer: &mut Vec<u8>) {
+pub fn encode<S: Serialize>(record: &Record<Unbound, S>, buffer: &mut Vec<u8>) {
     if let Ok(longer) = postcard::to_extend(record, std::mem::take(buffer)) {
         *buffer = longer;
     }

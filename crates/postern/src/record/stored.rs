@@ -12,15 +12,16 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use tables::TableSet;
 
 /// A text by its number in the segment.
 pub type Unbound = u32;
 /// A text.
 pub type Bound = Arc<str>;
 
-/// A decision. `T` is [`Unbound`] in a file and [`Bound`] in memory.
+/// A decision. `T` is [`Unbound`] in a file and [`Bound`] in memory; `S` is borrowed from the session while one is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record<T> {
+pub struct Record<T, S = String> {
     /// Its name.
     pub code: Code,
     /// When, in milliseconds since the epoch.
@@ -38,27 +39,27 @@ pub struct Record<T> {
     /// Its port.
     pub port: u16,
     /// Its verified name.
-    pub name: String,
+    pub name: S,
     /// Its PTR name, where that is another.
-    pub reverse: Option<String>,
+    pub reverse: Option<S>,
     /// What the look-ups of both came to: 0 found, 1 temporary, 2 none, 3 forged.
     pub statuses: (u8, u8),
     /// HELO or EHLO argument.
-    pub helo: Option<String>,
+    pub helo: Option<S>,
     /// It said EHLO.
     pub esmtp: bool,
     /// Envelope sender.
-    pub sender: Option<String>,
+    pub sender: Option<S>,
     /// Envelope recipient; ETRN's domain.
-    pub recipient: Option<String>,
+    pub recipient: Option<S>,
     /// Recipients accepted so far.
     pub recipients: u32,
     /// SIZE= or size.
     pub size: u64,
     /// The queue id.
-    pub queue_id: Option<String>,
+    pub queue_id: Option<S>,
     /// Login: method and name.
-    pub login: Option<(T, String)>,
+    pub login: Option<(T, S)>,
     /// TLS: protocol and cipher.
     pub tls: Option<(T, T)>,
     /// The certificate that it has shown.
@@ -68,17 +69,17 @@ pub struct Record<T> {
     /// Improper pipelining was seen.
     pub pipelining: bool,
     /// The reply of a refusal.
-    pub reply: Option<String>,
+    pub reply: Option<S>,
     /// What ran.
-    pub steps: Vec<Step<T>>,
+    pub steps: Vec<Step<T, S>>,
     /// What was found, or could not be. A key that isn't here was not in the table, unless that is one that waits for
     /// somebody: of those, what they don't have is here, too.
-    pub asked: Vec<Ask<T>>,
+    pub asked: Vec<Ask<T, S>>,
 }
 
 /// One step of the evaluation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step<T> {
+pub struct Step<T, S = String> {
     /// The list.
     pub list: T,
     /// The restriction.
@@ -90,20 +91,20 @@ pub struct Step<T> {
     /// A number for what it came to, as in [`outcome_word`].
     pub outcome: u8,
     /// The reply, where that isn't the record's; the list that was entered.
-    pub detail: Option<String>,
+    pub detail: Option<S>,
 }
 
 /// A question with its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Ask<T> {
+pub enum Ask<T, S = String> {
     /// A table, a key, and the value, nothing, or why nothing can be said.
-    Table(T, String, Result<Option<String>, String>),
+    Table(T, S, Result<Option<S>, S>),
     /// A record type, a name, a status and what came.
-    Dns(u8, String, StoredAnswer),
+    Dns(u8, S, StoredAnswer<S>),
     /// A policy service and its action, or why there is none.
-    Policy(T, Result<String, String>),
+    Policy(T, Result<S, S>),
     /// An address, and what is known of it, as [`policy::Verification::told`] has it.
-    Verify(String, String),
+    Verify(S, S),
     /// What was found in the message.
     Message(StoredMessage),
 }
@@ -143,19 +144,19 @@ impl From<&StoredCertificate> for Certificate {
 
 /// What came from DNS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum StoredAnswer {
+pub enum StoredAnswer<S = String> {
     /// Nothing by that name, or no such record.
     Missing(bool),
     /// Another failure: its kind and its text.
-    Failed(u8, String),
+    Failed(u8, S),
     /// Addresses.
     Addresses(Vec<IpAddr>),
     /// Preferences and hosts.
-    Mx(Vec<(u16, String)>),
+    Mx(Vec<(u16, S)>),
     /// Names.
-    Names(Vec<String>),
+    Names(Vec<S>),
     /// Texts.
-    Texts(Vec<String>),
+    Texts(Vec<S>),
 }
 
 /// Words for outcomes, by their numbers.
@@ -201,9 +202,9 @@ pub fn dns_status(number: u8) -> DnsStatus {
     STATUSES.get(usize::from(number)).copied().unwrap_or(DnsStatus::Retry)
 }
 
-impl Record<Unbound> {
+impl<'a> Record<Unbound, Cow<'a, str>> {
     /// A decision as it is kept.
-    pub fn of(made: &Made, texts: &mut Dictionary) -> Self {
+    pub fn of(made: &'a Made, texts: &mut Dictionary) -> Self {
         let Made { facts, decision, .. } = made;
         // Where the name wasn't known yet, it was asked for, if anything hinged on it.
         let answered = made.asked.iter().rev().find_map(|(_, answer)| match answer {
@@ -211,11 +212,12 @@ impl Record<Unbound> {
             _ => None,
         });
         let names = answered.or(facts.client.name.as_ref());
-        let suffix = made.code.suffix();
-        let bare = |reply: &String| reply.strip_suffix(&suffix).unwrap_or(reply).to_owned();
-        let reply = decision.rejection.as_ref().map(|rejection| bare(&rejection.reply));
+        let reply = decision.rejection.as_ref().map(|rejection| match made.service.reject_code_suffix {
+            true => rejection.reply.strip_suffix(&made.code.suffix()).unwrap_or(&rejection.reply),
+            false => &rejection.reply,
+        });
         let steps = decision.trace.steps.iter().map(|step| {
-            let (outcome, detail) = outcome(&step.outcome, reply.as_deref());
+            let (outcome, detail) = outcome(&step.outcome, reply);
             let (list, restriction, place) = texts.step(&made.site, step);
             Step { list, restriction, place, depth: u8::try_from(step.depth).unwrap_or(u8::MAX), outcome, detail }
         });
@@ -229,28 +231,30 @@ impl Record<Unbound> {
             stage: texts.number(made.stage),
             address: facts.client.address,
             port: facts.client.port,
-            name: names.map_or("unknown", |names| &names.name).to_owned(),
-            reverse: names.filter(|names| names.reverse != names.name).map(|names| names.reverse.to_string()),
+            name: names.map_or("unknown", |names| &names.name).into(),
+            reverse: names.filter(|names| names.reverse != names.name).map(|names| (*names.reverse).into()),
             statuses: names.map_or((2, 2), |n| (place(&PEERS, n.name_status), place(&PEERS, n.reverse_status))),
-            helo: facts.helo.clone(),
+            helo: facts.helo.as_deref().map(Cow::from),
             esmtp: facts.protocol == Protocol::Esmtp,
-            sender: facts.sender.clone(),
-            recipient: facts.recipient.clone().or_else(|| facts.etrn_domain.clone()),
+            sender: facts.sender.as_deref().map(Cow::from),
+            recipient: facts.recipient.as_deref().or(facts.etrn_domain.as_deref()).map(Cow::from),
             recipients: u32::try_from(facts.recipient_count).unwrap_or(u32::MAX),
             size: facts.size,
-            queue_id: facts.queue_id.clone(),
-            login: facts.sasl.as_ref().map(|login| (texts.number(&login.method), login.username.clone())),
+            queue_id: facts.queue_id.as_deref().map(Cow::from),
+            login: facts.sasl.as_ref().map(|login| (texts.number(&login.method), (*login.username).into())),
             tls: facts.tls.as_ref().map(|tls| (texts.number(&tls.protocol), texts.number(&tls.cipher))),
             certificate: facts.tls.as_ref().and_then(|tls| Some(Box::new(tls.certificate.as_ref()?.into()))),
             smtputf8: facts.smtputf8,
             pipelining: facts.improper_pipelining,
-            reply,
+            reply: reply.map(Cow::from),
             steps,
             asked: asked(made, texts),
         }
     }
+}
 
-    /// With its texts.
+impl<S: Into<String>> Record<Unbound, S> {
+    /// With its texts, and with what was borrowed for its own.
     pub fn bind(self, texts: &BTreeMap<Unbound, Bound>) -> Record<Bound> {
         let text = |number: u32| texts.get(&number).cloned().unwrap_or_else(|| "?".into());
         let steps = self.steps.into_iter().map(|step| Step {
@@ -259,13 +263,13 @@ impl Record<Unbound> {
             place: step.place.map(text),
             depth: step.depth,
             outcome: step.outcome,
-            detail: step.detail,
+            detail: own(step.detail),
         });
         let asked = self.asked.into_iter().map(|ask| match ask {
-            Ask::Table(table, key, found) => Ask::Table(text(table), key, found),
-            Ask::Dns(rtype, name, answer) => Ask::Dns(rtype, name, answer),
-            Ask::Policy(service, action) => Ask::Policy(text(service), action),
-            Ask::Verify(address, found) => Ask::Verify(address, found),
+            Ask::Table(table, key, found) => Ask::Table(text(table), key.into(), found.map(own).map_err(Into::into)),
+            Ask::Dns(rtype, name, answer) => Ask::Dns(rtype, name.into(), answer.own()),
+            Ask::Policy(service, action) => Ask::Policy(text(service), action.map(Into::into).map_err(Into::into)),
+            Ask::Verify(address, found) => Ask::Verify(address.into(), found.into()),
             Ask::Message(found) => Ask::Message(found),
         });
         Record {
@@ -277,30 +281,48 @@ impl Record<Unbound> {
             stage: text(self.stage),
             address: self.address,
             port: self.port,
-            name: self.name,
-            reverse: self.reverse,
+            name: self.name.into(),
+            reverse: own(self.reverse),
             statuses: self.statuses,
-            helo: self.helo,
+            helo: own(self.helo),
             esmtp: self.esmtp,
-            sender: self.sender,
-            recipient: self.recipient,
+            sender: own(self.sender),
+            recipient: own(self.recipient),
             recipients: self.recipients,
             size: self.size,
-            queue_id: self.queue_id,
-            login: self.login.map(|(method, name)| (text(method), name)),
+            queue_id: own(self.queue_id),
+            login: self.login.map(|(method, name)| (text(method), name.into())),
             tls: self.tls.map(|(protocol, cipher)| (text(protocol), text(cipher))),
             certificate: self.certificate,
             smtputf8: self.smtputf8,
             pipelining: self.pipelining,
-            reply: self.reply,
+            reply: own(self.reply),
             steps: steps.collect(),
             asked: asked.collect(),
         }
     }
 }
 
-fn outcome(outcome: &Outcome, reply: Option<&str>) -> (u8, Option<String>) {
-    let other = |text: &String| Some(text.clone()).filter(|text| Some(text.as_str()) != reply);
+fn own<S: Into<String>>(text: Option<S>) -> Option<String> {
+    text.map(Into::into)
+}
+
+impl<S: Into<String>> StoredAnswer<S> {
+    fn own(self) -> StoredAnswer {
+        let owned = |texts: Vec<S>| texts.into_iter().map(Into::into).collect();
+        match self {
+            Self::Missing(no_data) => StoredAnswer::Missing(no_data),
+            Self::Failed(status, reason) => StoredAnswer::Failed(status, reason.into()),
+            Self::Addresses(addresses) => StoredAnswer::Addresses(addresses),
+            Self::Mx(hosts) => StoredAnswer::Mx(hosts.into_iter().map(|(at, host)| (at, host.into())).collect()),
+            Self::Names(names) => StoredAnswer::Names(owned(names)),
+            Self::Texts(texts) => StoredAnswer::Texts(owned(texts)),
+        }
+    }
+}
+
+fn outcome<'a>(outcome: &'a Outcome, reply: Option<&str>) -> (u8, Option<Cow<'a, str>>) {
+    let other = |text: &'a String| Some(text.as_str()).filter(|text| Some(*text) != reply).map(Cow::from);
     match outcome {
         Outcome::Dunno => (0, None),
         Outcome::Permit => (1, None),
@@ -309,7 +331,7 @@ fn outcome(outcome: &Outcome, reply: Option<&str>) -> (u8, Option<String>) {
         Outcome::Warned(text) => (4, other(text)),
         Outcome::DeferIfPermit(text) => (5, other(text)),
         Outcome::DeferIfReject(text) => (6, other(text)),
-        Outcome::Enter(list) => (7, Some(list.to_string())),
+        Outcome::Enter(list) => (7, Some((**list).into())),
         Outcome::HangUp => (8, None),
     }
 }
@@ -322,34 +344,48 @@ pub fn service_name(service: &PolicyService) -> Cow<'_, str> {
     }
 }
 
+/// Does the answer say something? A key that isn't in a table doesn't, unless that is one that waits for somebody.
+pub fn is_finding(tables: &TableSet, question: &Question, answer: &Answer) -> bool {
+    match (question, answer) {
+        (Question::Table { table, .. }, Answer::Table(Ok(None))) => {
+            tables.get(table.0).is_some_and(|table| table.waits())
+        }
+        _ => true,
+    }
+}
+
 /// Questions whose answers say something, each once.
-fn asked(made: &Made, texts: &mut Dictionary) -> Vec<Ask<Unbound>> {
-    let mut kept: Vec<Ask<Unbound>> = Vec::new();
+fn asked<'a>(made: &'a Made, texts: &mut Dictionary) -> Vec<Ask<Unbound, Cow<'a, str>>> {
+    let mut kept = Vec::new();
     kept.extend(made.facts.message.as_deref().map(|found| Ask::Message(found.into())));
     for (at, (question, answer)) in made.asked.iter().enumerate() {
         let ask = match (question, answer) {
             (Question::Table { table, key }, Answer::Table(found)) => {
+                if !is_finding(&made.site.tables, question, answer) {
+                    continue;
+                }
                 let found = match found {
-                    Ok(None) if !made.site.tables.get(table.0).is_some_and(|table| table.waits()) => continue,
-                    Ok(value) => Ok(value.as_ref().map(ToString::to_string)),
-                    Err(reason) => Err(reason.to_string()),
+                    Ok(value) => Ok(value.as_deref().map(Cow::from)),
+                    Err(reason) => Err(Cow::from(&**reason)),
                 };
                 let spec = made.site.tables.spec(table.0).map_or("?", |spec| spec);
-                Ask::Table(texts.number(spec), key.clone(), found)
+                Ask::Table(texts.number(spec), key.as_str().into(), found)
             }
             (Question::Dns { rtype, name }, Answer::Dns(answer)) => {
-                Ask::Dns(place(&TYPES, *rtype), name.to_string(), stored(answer))
+                Ask::Dns(place(&TYPES, *rtype), (**name).into(), stored(answer))
             }
             (Question::PolicyService { service, .. }, Answer::PolicyService(action)) => {
                 // The same words again are another answer, unless the question is the same, too.
                 if made.asked[..at].iter().any(|(earlier, _)| earlier == question) {
                     continue;
                 }
-                let action = action.as_ref().map(ToString::to_string).map_err(ToString::to_string);
+                let action = action.as_deref().map(Cow::from).map_err(|reason| Cow::from(&**reason));
                 kept.push(Ask::Policy(texts.number(&service_name(service)), action));
                 continue;
             }
-            (Question::Verify { address, .. }, Answer::Verify(found)) => Ask::Verify(address.to_string(), found.told()),
+            (Question::Verify { address, .. }, Answer::Verify(found)) => {
+                Ask::Verify((**address).into(), found.told().into())
+            }
             _ => continue,
         };
         if !kept.contains(&ask) {
@@ -359,31 +395,31 @@ fn asked(made: &Made, texts: &mut Dictionary) -> Vec<Ask<Unbound>> {
     kept
 }
 
-fn stored(answer: &policy::DnsAnswer) -> StoredAnswer {
+fn stored(answer: &policy::DnsAnswer) -> StoredAnswer<Cow<'_, str>> {
     match answer.status {
         DnsStatus::Ok => {}
         DnsStatus::NotFound => return StoredAnswer::Missing(answer.reason.contains("no data record")),
-        status => return StoredAnswer::Failed(place(&STATUSES, status), answer.reason.clone()),
+        status => return StoredAnswer::Failed(place(&STATUSES, status), answer.reason.as_str().into()),
     }
     let records = &answer.records;
     match records.first() {
         Some(DnsRecord::Mx(..)) => StoredAnswer::Mx(pick(records, |record| match record {
-            DnsRecord::Mx(preference, host) => Some((*preference, host.to_string())),
+            DnsRecord::Mx(preference, host) => Some((*preference, (**host).into())),
             _ => None,
         })),
         Some(DnsRecord::Name(_)) => StoredAnswer::Names(pick(records, |record| match record {
-            DnsRecord::Name(name) => Some(name.to_string()),
+            DnsRecord::Name(name) => Some((**name).into()),
             _ => None,
         })),
         Some(DnsRecord::Txt(_)) => StoredAnswer::Texts(pick(records, |record| match record {
-            DnsRecord::Txt(text) => Some(text.to_string()),
+            DnsRecord::Txt(text) => Some((**text).into()),
             _ => None,
         })),
         _ => StoredAnswer::Addresses(answer.addresses().collect()),
     }
 }
 
-fn pick<T>(records: &[DnsRecord], of: impl Fn(&DnsRecord) -> Option<T>) -> Vec<T> {
+fn pick<'a, T>(records: &'a [DnsRecord], of: impl Fn(&'a DnsRecord) -> Option<T>) -> Vec<T> {
     records.iter().filter_map(of).collect()
 }
 

@@ -88,7 +88,7 @@ pub fn hold(site: &Arc<Site>, zone: &Zone, number: u64, scene: &Scene<'_>, recor
         if decision.trace.steps.is_empty() && decision.rejection.is_none() {
             continue;
         }
-        recorder.submit(Made {
+        recorder.submit(Box::new(Made {
             code: Code::next(facts.now),
             at: facts.now * 1000,
             session: number,
@@ -100,6 +100,6 @@ pub fn hold(site: &Arc<Site>, zone: &Zone, number: u64, scene: &Scene<'_>, recor
             facts,
             decision,
             asked,
-        });
+        }));
     }
 }
