@@ -132,10 +132,10 @@ pub fn unescape(text: &str) -> Vec<u8> {
                     't' => out.push(b'\t'),
                     'x' => out.push(digits(&mut chars, 0, 16, 2)),
                     '0'..='7' => out.push(digits(&mut chars, escape as u32 - '0' as u32, 8, 2)),
-                    other => out.push(other as u8),
+                    other => out.extend(other.encode_utf8(&mut [0; 4]).bytes()),
                 }
             }
-            _ => out.push(c as u8),
+            _ => out.extend(c.encode_utf8(&mut [0; 4]).bytes()),
         }
     }
     out

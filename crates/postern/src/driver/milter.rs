@@ -231,9 +231,10 @@ impl Conversation {
         verdict
     }
 
-    /// An address in brackets, and the ESMTP arguments.
+    /// The address as the client wrote it, and the ESMTP arguments.
     fn told(&self, address: Option<&str>) -> Vec<String> {
-        let mut told = vec![format!("<{}>", quote_local(address.unwrap_or_default()))];
+        let written = self.session.argument().map(str::to_owned);
+        let mut told = vec![written.unwrap_or_else(|| format!("<{}>", quote_local(address.unwrap_or_default())))];
         told.extend_from_slice(self.session.command_arguments());
         told
     }
