@@ -84,38 +84,46 @@ impl Traits {
 /// `!none`, `!raw HEX`.
 #[derive(Debug)]
 pub struct Milter {
-    told: Arc<Mutex<Vec<String>>>,
+    /// By connection.
+    told: Arc<Mutex<Vec<Vec<String>>>>,
     _server: Server,
 }
 
 impl Milter {
     /// Starts one.
     pub fn start(address: &Address, traits: Traits, text: &str) -> io::Result<Self> {
-        let told = Arc::<Mutex<Vec<String>>>::default();
+        let told = Arc::<Mutex<Vec<Vec<String>>>>::default();
         let (seen, script) = (told.clone(), rules(text));
         let _server = serve(address, move |reader, writer| {
-            Conversation { traits: &traits, script: &script, told: &seen, reader, writer }.run()
+            let number = {
+                let mut told = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                told.push(Vec::new());
+                told.len() - 1
+            };
+            Conversation { traits: &traits, script: &script, told: &seen, number, reader, writer }.run()
         })?;
         Ok(Self { told, _server })
     }
 
-    /// What it was told so far, an event a line; aborts are left out.
+    /// What it was told so far, connection after connection, an event a line; aborts are left out.
     pub fn told(&self) -> Vec<String> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).concat()
     }
 }
 
 struct Conversation<'s> {
     traits: &'s Traits,
     script: &'s [(String, String)],
-    told: &'s Mutex<Vec<String>>,
+    told: &'s Mutex<Vec<Vec<String>>>,
+    /// Of the connection.
+    number: usize,
     reader: Reader,
     writer: Writer,
 }
 
 impl Conversation<'_> {
     fn note(&self, text: &str) {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).push(text.to_owned());
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)[self.number].push(text.to_owned());
     }
 
     fn packet(&mut self, data: &[u8]) -> io::Result<()> {
@@ -182,7 +190,7 @@ impl Conversation<'_> {
             }
             _ => {
                 let rest = rest.strip_prefix(' ').unwrap_or("");
-                let strings = |text: &str| text.split('|').map(unescape).collect::<Vec<_>>().join(&0);
+                let strings = |text: &str| text.split('|').map(bytes).collect::<Vec<_>>().join(&0);
                 let data = match letter {
                     "i" | "m" => {
                         let (index, rest) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -190,13 +198,18 @@ impl Conversation<'_> {
                         [&index.to_be_bytes()[..], &strings(rest), b"\0"].concat()
                     }
                     "h" | "+" | "-" | "2" | "e" | "q" | "y" => [&strings(rest), &b"\0"[..]].concat(),
-                    _ => unescape(rest),
+                    _ => bytes(rest),
                 };
                 self.packet(&[letter.as_bytes(), &data].concat())?;
             }
         }
         Ok(())
     }
+}
+
+/// Text with escapes as bytes; what isn't ASCII is UTF-8.
+fn bytes(text: &str) -> Vec<u8> {
+    unescape(&text.bytes().map(char::from).collect::<String>())
 }
 
 /// What a packet says.

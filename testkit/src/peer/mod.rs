@@ -109,7 +109,7 @@ fn rules(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Text with `\r`, `\n`, `\t`, `\xHH` and octal escapes as bytes.
+/// Text with `\r`, `\n`, `\t`, `\xHH` and octal escapes as bytes; characters are bytes, too (Latin-1).
 pub fn unescape(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut chars = text.chars().peekable();
@@ -132,10 +132,10 @@ pub fn unescape(text: &str) -> Vec<u8> {
                     't' => out.push(b'\t'),
                     'x' => out.push(digits(&mut chars, 0, 16, 2)),
                     '0'..='7' => out.push(digits(&mut chars, escape as u32 - '0' as u32, 8, 2)),
-                    other => out.extend(other.encode_utf8(&mut [0; 4]).bytes()),
+                    other => out.push(other as u8),
                 }
             }
-            _ => out.extend(c.encode_utf8(&mut [0; 4]).bytes()),
+            _ => out.push(c as u8),
         }
     }
     out
