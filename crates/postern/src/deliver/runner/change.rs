@@ -8,11 +8,18 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use tokio::task::spawn_local;
 
+/// So many of the last changes are remembered; the way here takes no time worth the name.
+const TOUCHED: usize = 256;
+
 impl Runner {
     /// Does it; false if there is no such message, or it is about to go.
     pub(super) fn change(&mut self, id: QueueId, change: Change) -> bool {
         if self.active.get(&id).is_some_and(|active| active.probe.is_some() || active.is_removed) {
             return false;
+        }
+        if !self.active.contains_key(&id) && !self.deferred_until.contains_key(&id) {
+            self.touched.truncate(TOUCHED - 1);
+            self.touched.push_front(id);
         }
         match change {
             Change::Hold => self.hold(id),
@@ -27,6 +34,14 @@ impl Runner {
                 is_deferred
             }
         }
+    }
+
+    /// A message that is handed in: what was done to it on its way here, between the spool and us, counts.
+    pub(super) fn as_it_is_now(&self, message: Message) -> Option<Message> {
+        if self.touched.is_empty() || !self.touched.contains(&message.envelope.queue_id) {
+            return Some(message);
+        }
+        self.surroundings.spool.message(message.envelope.queue_id)
     }
 
     /// What is being delivered, probes aside.

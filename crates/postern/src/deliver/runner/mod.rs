@@ -83,6 +83,8 @@ struct Runner {
     waiting: VecDeque<QueueId>,
     deferred: BTreeSet<(i64, QueueId)>,
     deferred_until: HashMap<QueueId, i64>,
+    /// Changed by the postmaster lately while nothing was known of them here: they may be on their way to us.
+    touched: VecDeque<QueueId>,
     destinations: Destinations,
     requests: HashMap<Arc<str>, VecDeque<Request>>,
     /// Bytes of content kept in memory.
@@ -103,6 +105,7 @@ impl Runner {
             waiting: VecDeque::new(),
             deferred: BTreeSet::new(),
             deferred_until: HashMap::new(),
+            touched: VecDeque::new(),
             destinations: Destinations::default(),
             requests: HashMap::new(),
             content_bytes: 0,
@@ -225,6 +228,7 @@ impl Runner {
     }
 
     fn enqueue(&mut self, message: Message) {
+        let Some(message) = self.as_it_is_now(message) else { return };
         let envelope = &message.envelope;
         let id = envelope.queue_id;
         if envelope.hold || self.draining.is_some() || self.active.contains_key(&id) {

@@ -135,3 +135,22 @@ fn aliases_are_expanded_anew_for_who_is_left() {
     let shown: Vec<_> = expanded.iter().map(|r| (r.address.as_str(), r.orig_to.as_deref())).collect();
     assert_eq!(shown, [("x@example.com", Some("x")), ("y@a.example", None)]);
 }
+
+/// A session's thread has stored a message, and the postmaster is faster than its word to us.
+#[test]
+fn what_is_done_before_we_hear_of_a_message_counts() {
+    let (port, _told) = server(&[]);
+    let lab = Lab::new(vec![("a.example", format!("relay:[127.0.0.1]:{port}"))], "");
+    for change in [Change::Hold, Change::Remove] {
+        let message = lab.message("s@example.org", &["x@a.example"]);
+        let id = message.envelope.queue_id;
+        lab.spool.submit_and_wait(message.clone()).unwrap();
+        assert_eq!(lab.handle.change(id, change), Some(true));
+        lab.handle.enqueue(message);
+        assert_eq!(in_hand(&lab), InHand::default(), "{change:?}");
+        assert_eq!(lab.spool.message(id).is_some_and(|m| m.envelope.hold), change == Change::Hold);
+    }
+    let other = lab.send("s@example.org", &["x@a.example"]);
+    assert_eq!(lab.until(": removed").len(), 3);
+    assert!(lab.spool.message(other).is_none());
+}
