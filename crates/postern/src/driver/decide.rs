@@ -191,7 +191,9 @@ impl Conversation {
             if !known && self.ahead.len() < AHEAD_LIMIT {
                 let answerer = self.answerer.clone();
                 let asked = question.clone();
-                self.ahead.push((question, tokio::spawn(async move { answerer.fetch(&asked).await })));
+                // In a box, which goes when the answer is there: the session may wait long for something else.
+                let fetching = Box::pin(async move { answerer.fetch(&asked).await });
+                self.ahead.push((question, tokio::spawn(fetching)));
             }
         }
     }
