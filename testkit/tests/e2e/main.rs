@@ -20,6 +20,7 @@ mod proxy_filter;
 mod queue;
 mod record;
 mod sasl;
+mod sasl_abuse;
 mod senders;
 mod server;
 mod sites;
