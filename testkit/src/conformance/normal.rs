@@ -133,6 +133,19 @@ pub fn log_section(text: &str) -> Vec<String> {
     lines.collect()
 }
 
+/// Connections that overlap: in which order the lines of several come that begin and end them is left to chance (the
+/// program may still be looking up a name when another connection is through), so those stand first and last.
+pub fn without_overlap(lines: &mut [String]) {
+    let place = |line: &String| match line.split_once(": ") {
+        Some((_, text)) if text.starts_with("connect from ") => (0, line.clone()),
+        Some((_, text)) if text.starts_with("disconnect from ") => (2, line.clone()),
+        _ => (1, String::new()),
+    };
+    for group in lines.chunk_by_mut(|a, b| a.split(": ").next() == b.split(": ").next()) {
+        group.sort_by_cached_key(place);
+    }
+}
+
 /// How many connections the log says have ended.
 pub fn ended_connections(log: &str) -> usize {
     ENDED.find_iter(log).count()
@@ -206,6 +219,31 @@ mod tests {
         ];
         assert_eq!(log_section(log), want);
         assert_eq!(ended_connections(log), 1);
+    }
+
+    #[test]
+    fn overlap() {
+        let mut lines = [
+            "cleanup: b",
+            "smtpd: connect from c",
+            "smtpd: disconnect from c x=2",
+            "smtpd: z",
+            "smtpd: a",
+            "smtpd: disconnect from c x=1",
+            "smtpd: connect from b",
+        ]
+        .map(str::to_owned);
+        without_overlap(&mut lines);
+        let want = [
+            "cleanup: b",
+            "smtpd: connect from b",
+            "smtpd: connect from c",
+            "smtpd: z",
+            "smtpd: a",
+            "smtpd: disconnect from c x=1",
+            "smtpd: disconnect from c x=2",
+        ];
+        assert_eq!(lines, want);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::golden::{Recording, Section};
 use super::mail::{mail_section, without_size};
-use super::normal::{ended_connections, log_section, normal, normal_milter};
+use super::normal::{ended_connections, log_section, normal, normal_milter, without_overlap};
 use super::place::Place;
 use super::postfix;
 use super::scenario::{Block, SINK, Scenario};
@@ -183,7 +183,11 @@ pub fn run_then<T>(
     std::thread::sleep(Duration::from_millis(150));
     let log = place.restore(&log_text(&place));
     program.stop(Duration::from_secs(3));
-    *recording.get_mut(Section::Log) = log_section(&log);
+    let lines = recording.get_mut(Section::Log);
+    *lines = log_section(&log);
+    if scenario.get("session").any(|b| b.text.lines().any(|l| l.starts_with("@connect"))) {
+        without_overlap(lines);
+    }
     let mail: Vec<_> =
         servers.sinks.iter().flat_map(|(b, s)| s.messages().into_iter().map(|m| (b.args[0].clone(), m))).collect();
     *recording.get_mut(Section::Mail) = mail_section(&mail, |text| place.restore(text));
