@@ -54,6 +54,8 @@ pub struct Envelope<'a> {
     pub bcc: &'a [String],
     /// False with `receive_override_options = no_address_mappings`.
     pub mappings: bool,
+    /// The program has made the message: `always_bcc` and its like add nobody.
+    pub is_ours: bool,
 }
 
 /// The envelope as it goes to the queue.
@@ -91,7 +93,7 @@ pub fn expand(config: &CleanupConfig, envelope: &Envelope<'_>, lookup: &mut dyn 
         }
         return expansion;
     };
-    let mut work = Work { rules, queue_id: envelope.queue_id, mappings: envelope.mappings, lookup, to: &mut expansion };
+    let mut work = Work::new(rules, envelope, lookup, &mut expansion);
     work.sender();
     for recipient in envelope.recipients {
         let address = work.recipient(recipient);
@@ -114,8 +116,8 @@ impl Expansion {
         lookup: &mut dyn Lookup,
     ) {
         let Some(rules) = &config.addresses else { return };
-        let mut work = Work { rules, queue_id: envelope.queue_id, mappings: envelope.mappings, lookup, to: self };
-        if work.mappings && !rules.always_bcc.is_empty() && work.to.last_recipient.is_some() {
+        let mut work = Work::new(rules, envelope, lookup, self);
+        if work.mappings && !work.is_ours && !rules.always_bcc.is_empty() && work.to.last_recipient.is_some() {
             work.bcc(&rules.always_bcc);
         }
         for address in &effects.bcc {
@@ -143,8 +145,21 @@ struct Work<'a> {
     rules: &'a AddressRules,
     queue_id: &'a str,
     mappings: bool,
+    is_ours: bool,
     lookup: &'a mut dyn Lookup,
     to: &'a mut Expansion,
+}
+
+impl<'a> Work<'a> {
+    fn new(
+        rules: &'a AddressRules,
+        envelope: &Envelope<'a>,
+        lookup: &'a mut dyn Lookup,
+        to: &'a mut Expansion,
+    ) -> Self {
+        let Envelope { queue_id, mappings, is_ours, .. } = *envelope;
+        Self { rules, queue_id, mappings, is_ours, lookup, to }
+    }
 }
 
 impl Work<'_> {
@@ -198,7 +213,7 @@ impl Work<'_> {
 
     /// `sender_bcc_maps` or `recipient_bcc_maps`.
     fn automatic_bcc(&mut self, maps: &AddressMaps, address: &str) {
-        if !self.mappings || self.to.refusal.is_some() {
+        if !self.mappings || self.is_ours || self.to.refusal.is_some() {
             return;
         }
         match self.rules.find(maps, address, self.lookup) {

@@ -13,6 +13,7 @@ pub mod dns_lists;
 pub mod driver;
 pub mod explain;
 mod gateway;
+mod internal_mail;
 pub mod lint;
 mod lookup;
 pub mod maillog;

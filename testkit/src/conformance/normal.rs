@@ -36,6 +36,7 @@ static STATUS: LazyLock<Regex> = LazyLock::new(|| regex(r"\d\.\d\.\d$"));
 static LAST: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     [
         (r"(\]:)(?:[3-9]\d{4}|[12]\d{4})\b", "${1}PORT"),
+        (r"^(warning: )[0-9A-Za-z]{6,20}(: milter )", "${1}QID${2}"),
         (r"( PORT=)\d+", "${1}PORT"),
         (r"(PREGREET \d+ after )[\d.]+", "${1}T"),
         (r"(does not resolve to address [\d.a-f:]+[\da-f]): .*", "${1}"),
@@ -178,6 +179,7 @@ mod tests {
             ("550 2.1.10 x", "550 VERSION x"),
             ("at 3.7.11.4 there", "at 3.7.11.4 there"),
             ("CONNECT from [192.0.2.1]:45678 to [127.0.0.1]:2500", "CONNECT from [192.0.2.1]:PORT to [127.0.0.1]:2500"),
+            ("warning: ABCDEF1: milter configuration error", "warning: QID: milter configuration error"),
             ("PREGREET 11 after 0.05 from [192.0.2.1]:45678", "PREGREET 11 after T from [192.0.2.1]:PORT"),
             (
                 "Anonymous TLS connection established from x[1.2.3.4]: TLSv1.3 with",

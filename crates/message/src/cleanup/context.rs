@@ -48,6 +48,12 @@ pub struct MessageContext {
 }
 
 impl MessageContext {
+    /// `QID: WORD: EVENT from ORIGIN: TEXT;CTX`, with this sender: what a Milter decided.
+    pub fn event_line(&self, word: &str, event: &str, text: &str, sender: &str) -> LogLine {
+        let (queue_id, origin) = (&self.queue_id, &self.origin);
+        LogLine::cleanup(format!("{queue_id}: {word}: {event} from {origin}: {text};{}", self.tail(sender)))
+    }
+
     /// ` from=<S> to=<R> proto=P helo=<H>`, as log lines of content end.
     pub(crate) fn tail(&self, sender: &str) -> String {
         let mut tail = format!(" from=<{}>", smtp::address::quote_local(sender));

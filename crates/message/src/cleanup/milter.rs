@@ -74,9 +74,6 @@ impl MilterHeaderChecks {
 
     /// `QID: WORD: END-OF-MESSAGE from ORIGIN: TEXT;CTX`, with this sender.
     pub fn event_line(&self, word: &str, text: &str, sender: &str) -> LogLine {
-        let context = &self.0.context;
-        let (queue_id, origin) = (&context.queue_id, &context.origin);
-        let tail = context.tail(sender);
-        LogLine::cleanup(format!("{queue_id}: {word}: END-OF-MESSAGE from {origin}: {text};{tail}"))
+        self.0.context.event_line(word, "END-OF-MESSAGE", text, sender)
     }
 }

@@ -50,7 +50,14 @@ fn changed(edits: Vec<Edit>) -> Changed {
     let taken: Vec<_> = ["u@example.com", "alias@example.com"]
         .map(|address| InRecipient { address: address.into(), ..InRecipient::default() })
         .into();
-    let envelope = Envelope { queue_id: "QID", sender: "a@example.org", recipients: &taken, bcc: &[], mappings: true };
+    let envelope = Envelope {
+        queue_id: "QID",
+        sender: "a@example.org",
+        recipients: &taken,
+        bcc: &[],
+        mappings: true,
+        is_ours: false,
+    };
     let mut expansion = expand(&config, &envelope, &mut lookup);
     let mut headers = HeaderSection::parse(HEADER.as_bytes());
     let mut checks = MilterHeaderChecks::new(std::sync::Arc::new(config.clone()), context(), Effects::default());

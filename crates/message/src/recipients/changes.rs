@@ -18,8 +18,7 @@ impl Expansion {
             let InRecipient { address, notify, orcpt } = recipient;
             return self.add(usize::MAX, address.clone(), address, *notify, orcpt);
         };
-        let (queue_id, mappings) = (envelope.queue_id, envelope.mappings);
-        Work { rules, queue_id, mappings, lookup, to: self }.recipient(recipient);
+        Work::new(rules, envelope, lookup, self).recipient(recipient);
     }
 
     /// Recipients more that get no reports.
@@ -31,8 +30,7 @@ impl Expansion {
         lookup: &mut dyn Lookup,
     ) {
         let Some(rules) = &config.addresses else { return };
-        let (queue_id, mappings) = (envelope.queue_id, envelope.mappings);
-        let mut work = Work { rules, queue_id, mappings, lookup, to: self };
+        let mut work = Work::new(rules, envelope, lookup, self);
         addresses.iter().for_each(|address| work.bcc(address));
     }
 
@@ -61,8 +59,7 @@ impl Expansion {
     ) {
         address.clone_into(&mut self.sender);
         let Some(rules) = config.addresses.as_ref().filter(|_| !address.is_empty()) else { return };
-        let (queue_id, mappings) = (envelope.queue_id, envelope.mappings);
-        let mut work = Work { rules, queue_id, mappings, lookup, to: self };
+        let mut work = Work::new(rules, envelope, lookup, self);
         let sender = work.standard(address, Role::EnvelopeSender);
         self.sender = sender;
     }

@@ -39,12 +39,14 @@ struct Case<'a> {
     sender: &'a str,
     recipients: &'a [&'a str],
     mappings: bool,
+    is_ours: bool,
     effects: Effects,
 }
 
 impl<'a> Case<'a> {
     fn new(entries: &'a [(u32, &'a str, &'a str)], sender: &'a str, recipients: &'a [&'a str]) -> Self {
-        Self { config: config(&[]), entries, sender, recipients, mappings: true, effects: Effects::default() }
+        let (mappings, is_ours) = (true, false);
+        Self { config: config(&[]), entries, sender, recipients, mappings, is_ours, effects: Effects::default() }
     }
 
     fn run(&self) -> Expansion {
@@ -55,6 +57,7 @@ impl<'a> Case<'a> {
             recipients: &recipients,
             bcc: &[],
             mappings: self.mappings,
+            is_ours: self.is_ours,
         };
         let mut tables = Entries(self.entries);
         let mut expansion = expand(&self.config, &envelope, &mut tables);
@@ -180,6 +183,10 @@ fn copies_are_added() {
     let never: Vec<bool> = result.recipients.iter().map(|r| r.notify == Notify::NEVER).collect();
     assert_eq!(never, [true, false, true, false, true, true, true]);
     assert_eq!(result.last_recipient.as_deref(), Some("r2@example.com"));
+    let ours =
+        Case { is_ours: true, config: config(&[("always_bcc", "always")]), effects: case.effects.clone(), ..case };
+    assert_eq!(ours.recipients(), ["r1+bar@example.com", "r2@example.com", "hb1@example.com"]);
+    let case = Case { is_ours: false, ..ours };
     let plain = Case { mappings: false, ..Case { config: config(&[("always_bcc", "always")]), ..case } };
     assert_eq!(plain.recipients(), ["r1+bar@example.com", "r2@example.com", "hb1@example.com"]);
 }
@@ -189,7 +196,8 @@ fn a_bcc_action_adds_a_recipient_of_its_own() {
     let entries = [(RECIPIENT_BCC, "copy@example.com", "catch@example.com")];
     let recipients = [recipient("r1@example.com")];
     let bcc = ["copy@example.com".to_owned()];
-    let envelope = Envelope { queue_id: "QID", sender: "s@x", recipients: &recipients, bcc: &bcc, mappings: true };
+    let envelope =
+        Envelope { queue_id: "QID", sender: "s@x", recipients: &recipients, bcc: &bcc, mappings: true, is_ours: false };
     let result = expand(&config(&[]), &envelope, &mut Entries(&entries));
     let addresses: Vec<&str> = result.recipients.iter().map(|r| r.address.as_str()).collect();
     assert_eq!(addresses, ["r1@example.com", "copy@example.com", "catch@example.com"]);
@@ -215,7 +223,14 @@ fn notify_success_ends_at_an_alias() {
     for (notify, want) in [("SUCCESS", "NEVER"), ("SUCCESS,FAILURE", "FAILURE"), ("DELAY", "DELAY")] {
         let [notify, want] = [notify, want].map(|text| Notify::parse(text).unwrap());
         let recipients = [InRecipient { address: "list@example.com".into(), notify, orcpt: "rfc822;foo@bar".into() }];
-        let envelope = Envelope { queue_id: "QID", sender: "s@x", recipients: &recipients, bcc: &[], mappings: true };
+        let envelope = Envelope {
+            queue_id: "QID",
+            sender: "s@x",
+            recipients: &recipients,
+            bcc: &[],
+            mappings: true,
+            is_ours: false,
+        };
         let result = expand(&config(&[]), &envelope, &mut Entries(&entries));
         assert!(result.recipients.iter().all(|r| r.notify == want && r.orcpt == "rfc822;foo@bar"));
         assert_eq!(result.alias_expanded.len(), usize::from(notify.contains(Notify::SUCCESS)));

@@ -6,15 +6,16 @@ use crate::answer::Answerer;
 use crate::clock;
 use crate::deliver::{self, DeliverHandle, Expanded, Found, LogLine, Pending, Route, Router, Surroundings, Temporary};
 use crate::dns::{self, Learnt, Resolver};
+use crate::internal_mail::{self, Cleaned, Inspector, MailClass, OwnMail};
 use crate::lookup;
 use crate::maillog::Log;
 use crate::verify::Verifier;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
-use message::recipients::{self, InRecipient};
+use message::recipients::InRecipient;
 use policy::address::{AddressClass, Routing};
 use policy::{Ask, DnsAnswer, DnsRecord, DnsStatus, Ledger, RecordType, Suspend, TableId};
-use queue::{QueueId, QueueIdSource, Recipient, Recovery, Spool};
+use queue::{QueueId, QueueIdSource, Recovery, Spool};
 use smtp::server::Notify;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -37,7 +38,11 @@ pub fn start(
     let surroundings = Surroundings {
         spool: spool.clone(),
         ids: Arc::clone(ids),
-        router: Arc::new(SiteRouter { site: Arc::clone(site), resolver: Arc::clone(&dns) }),
+        router: Arc::new(SiteRouter {
+            site: Arc::clone(site),
+            resolver: Arc::clone(&dns),
+            inspector: Inspector { log: log.clone(), spool: spool.clone(), resolver: Arc::clone(&dns) },
+        }),
         resolver: Arc::new(Lookups { resolver: dns, site: Arc::clone(site) }),
         log: lines,
         probed: {
@@ -72,6 +77,7 @@ fn config(site: &Arc<ArcSwap<Site>>) -> deliver::DeliverConfig {
 struct SiteRouter {
     site: Arc<ArcSwap<Site>>,
     resolver: Arc<Resolver>,
+    inspector: Inspector,
 }
 
 impl Router for SiteRouter {
@@ -82,31 +88,22 @@ impl Router for SiteRouter {
     fn expand<'a>(&'a self, id: QueueId, recipient: &'a str) -> Pending<'a, Result<Expanded, Temporary>> {
         Box::pin(async move {
             let site = self.site.load_full();
-            let (config, address) = (Arc::clone(&site.cleanup), recipient.to_owned());
-            let expand = move |tables: &mut dyn message::Lookup| {
-                let recipients = [InRecipient { address, notify: Notify::default(), orcpt: String::new() }];
-                let envelope = recipients::Envelope {
-                    queue_id: id.as_str(),
-                    sender: "",
-                    recipients: &recipients,
-                    bcc: &[],
-                    mappings: true,
-                };
-                recipients::expand(&config, &envelope, tables)
-            };
+            let given = InRecipient { address: recipient.to_owned(), notify: Notify::default(), orcpt: String::new() };
             let ended = || Temporary("look-up ended early".to_owned());
-            let expansion = lookup::with_tables(&site.tables, expand).await.ok_or_else(ended)?;
+            let (expansion, _) = internal_mail::expand((&site, id), "", given).await.ok_or_else(ended)?;
             if let Some(refusal) = expansion.refusal {
                 return Err(Temporary(refusal));
             }
-            let recipients = expansion.recipients.into_iter().map(|out| {
-                let mut recipient = Recipient::new(out.address);
-                recipient.orig_to = Some(out.orig_to).filter(|orig| !orig.is_empty() && *orig != recipient.address);
-                recipient.notify = queue::Notify(out.notify.bits());
-                recipient
-            });
+            let recipients = internal_mail::queued(&expansion);
             let log = expansion.log.into_iter().map(|line| line.text.to_string());
-            Ok(Expanded { recipients: recipients.collect(), log: log.collect() })
+            Ok(Expanded { recipients, log: log.collect() })
+        })
+    }
+
+    fn inspect(&self, class: MailClass, mail: OwnMail) -> Option<Pending<'_, Result<Cleaned, Temporary>>> {
+        let site = self.site.load_full();
+        site.internal_mail.inspects(class).then(|| -> Pending<'_, _> {
+            Box::pin(async move { self.inspector.inspect(&site, mail).await.map_err(Temporary) })
         })
     }
 

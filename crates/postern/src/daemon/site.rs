@@ -8,6 +8,7 @@ pub use super::reading::{Reading, Source, load, parameters, read};
 use super::sasl::SaslSettings;
 use super::session_config::session_config;
 use crate::deliver::DeliverConfig;
+use crate::internal_mail::InternalMailSettings;
 use crate::maillog::Log;
 use crate::milter::MilterSettings;
 use crate::proxy_filter::ProxyFilter;
@@ -177,6 +178,8 @@ pub struct Site {
     pub probe_routing: Arc<Routing>,
     /// What cleanup does with our own messages.
     pub cleanup: Arc<CleanupConfig>,
+    /// Who looks at our own messages (`internal_mail_filter_classes`, `non_smtpd_milters`).
+    pub internal_mail: InternalMailSettings,
     /// How mail leaves.
     pub deliver: DeliverConfig,
     /// Addresses to listen on.
@@ -255,6 +258,7 @@ pub(super) fn compile(parameters: Parameters, master: &MasterCf, problems: &mut 
     }
     let deliver = DeliverConfig::compile(&parameters, master, &mut registry, problems);
     let cleanup = Arc::new(CleanupConfig::compile(&ServiceSettings(&parameters), &mut registry));
+    let internal_mail = InternalMailSettings::compile(&parameters, problems);
     let table_log = Arc::new(OnceLock::new());
     let tables = open_tables(&parameters, &registry, Arc::clone(&table_log), problems);
     let interfaces =
@@ -275,6 +279,7 @@ pub(super) fn compile(parameters: Parameters, master: &MasterCf, problems: &mut 
         routing,
         probe_routing,
         cleanup,
+        internal_mail,
         deliver,
         interfaces,
     })

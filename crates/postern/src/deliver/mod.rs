@@ -17,6 +17,7 @@ mod smtp_agent;
 pub use config::{DeliverConfig, maildir_roots};
 pub use handle::{DeliverHandle, start};
 
+use crate::internal_mail::{Cleaned, MailClass, OwnMail};
 use policy::{TableId, Verification};
 use queue::{QueueId, QueueIdSource, Recipient, Spool};
 use std::collections::HashSet;
@@ -64,6 +65,12 @@ pub trait Router: Send + Sync {
 
     /// Whom a message of ours to this recipient (internal form) reaches.
     fn expand<'a>(&'a self, id: QueueId, recipient: &'a str) -> Pending<'a, Result<Expanded, Temporary>>;
+
+    /// Checks and filters look at a message of ours. `None`: not at mail of this class.
+    fn inspect(&self, class: MailClass, mail: OwnMail) -> Option<Pending<'_, Result<Cleaned, Temporary>>> {
+        let _ = (class, mail);
+        None
+    }
 
     /// Where a probe of an address goes (`address_verify_*_transport` and so on); usually where mail does.
     fn route_probe<'a>(&'a self, sender: &'a str, recipient: &'a str) -> Pending<'a, Result<Route, Temporary>> {

@@ -2,15 +2,25 @@
 
 use super::agent::{Transcript, now};
 use super::{DeliverConfig, Surroundings};
+use crate::internal_mail::{Cleaned, MailClass, OwnMail};
 use crate::notice::Letter;
 use queue::bounce::{self, Posting, ReportKind};
 use queue::{Content, ContentSource, Envelope, Message, QueueId, Recipient, RecipientState, SpoolError};
+use smtp::server::Notify;
 use std::io::Read;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// Reports that are stored, each with its kind.
-pub(super) type Reports = Vec<(ReportKind, Message)>;
+pub(super) type Reports = Vec<(ReportKind, Posted)>;
+
+/// A message of ours that is taken care of.
+pub(super) struct Posted {
+    /// Its queue id.
+    pub(super) id: QueueId,
+    /// The message, if it was stored: a filter may have had it thrown away.
+    pub(super) message: Option<Message>,
+}
 
 /// Makes the reports on the recipients of a message that are in this state, and stores them. Copies for the postmaster
 /// are not worth holding up a message: one that can't be made is logged.
@@ -41,7 +51,7 @@ async fn one(
     message: &Message,
     config: &DeliverConfig,
     surroundings: &Surroundings,
-) -> Result<Option<Message>, String> {
+) -> Result<Option<Posted>, String> {
     let envelope = &message.envelope;
     let whole = bounce::returns_body(kind, envelope, &config.report);
     let limit = if whole { usize::MAX } else { HEADER_LIMIT };
@@ -52,7 +62,7 @@ async fn one(
     };
     let make =
         |queue_id, now| bounce::report(kind, envelope, &original, &config.report, Posting { queue_id, now, to: &to });
-    post(&to, make, config, surroundings).await
+    post(MailClass::Bounce, &to, make, (config, surroundings)).await
 }
 
 /// Tells the postmaster what was said in a session with a server.
@@ -79,42 +89,62 @@ pub(super) async fn send_transcript(
         envelope.size = text.len() as u64;
         Some(Message { envelope: Arc::new(envelope), content: Content::Memory(text.into_bytes().into()) })
     };
-    post(&to, make, config, surroundings).await
+    let posted = post(MailClass::Notify, &to, make, (config, surroundings)).await?;
+    Ok(posted.and_then(|posted| posted.message))
 }
 
 /// Stores a message of ours; its recipients come out of cleanup.
 async fn post(
+    class: MailClass,
     to: &str,
     make: impl Fn(QueueId, i64) -> Option<Message>,
-    config: &DeliverConfig,
-    surroundings: &Surroundings,
-) -> Result<Option<Message>, String> {
+    (config, surroundings): (&DeliverConfig, &Surroundings),
+) -> Result<Option<Posted>, String> {
     // Somebody else's id, used in the same microsecond, isn't worth more than another try.
     for _ in 0..3 {
         let now = now();
         let id = surroundings.ids.next(config.long_queue_ids, now);
-        let Some(mut report) = make(id, now) else { return Ok(None) };
-        let expanded = surroundings.router.expand(id, to).await.map_err(|error| error.0)?;
-        let message_id = bounce::message_id(id, now, &config.report.myhostname);
-        (surroundings.log)(&config.cleanup_tag, format!("{id}: message-id={message_id}"));
-        for line in expanded.log {
-            (surroundings.log)(&config.cleanup_tag, line);
-        }
-        if expanded.recipients.is_empty() {
+        let Some(report) = make(id, now) else { return Ok(None) };
+        let mail = OwnMail { message: report.clone(), to: to.to_owned(), notify: Notify::default() };
+        let report = match surroundings.router.inspect(class, mail) {
+            Some(inspecting) => match inspecting.await.map_err(|error| error.0)? {
+                Cleaned::Ready(report) => report,
+                Cleaned::Discarded => return Ok(Some(Posted { id, message: None })),
+            },
+            None => expanded(to, report, now, (config, surroundings)).await?,
+        };
+        if report.envelope.recipients.is_empty() {
             return Ok(None);
         }
-        Arc::make_mut(&mut report.envelope).recipients = expanded.recipients;
         let report = fit(report, id, surroundings)?;
         let (done, stored) = oneshot::channel();
         surroundings.spool.submit(report.clone(), Box::new(move |result| drop(done.send(result))));
         match stored.await {
-            Ok(Ok(())) => return Ok(Some(report)),
+            Ok(Ok(())) => return Ok(Some(Posted { id, message: Some(report) })),
             Ok(Err(SpoolError::DuplicateId(_))) => {}
             Ok(Err(error)) => return Err(error.to_string()),
             Err(_) => return Err("spool is closed".to_owned()),
         }
     }
     Err("no free queue id".to_owned())
+}
+
+/// A message of ours that nobody looks at, with its recipients.
+async fn expanded(
+    to: &str,
+    mut report: Message,
+    now: i64,
+    (config, surroundings): (&DeliverConfig, &Surroundings),
+) -> Result<Message, String> {
+    let id = report.envelope.queue_id;
+    let expanded = surroundings.router.expand(id, to).await.map_err(|error| error.0)?;
+    let message_id = bounce::message_id(id, now, &config.report.myhostname);
+    (surroundings.log)(&config.cleanup_tag, format!("{id}: message-id={message_id}"));
+    for line in expanded.log {
+        (surroundings.log)(&config.cleanup_tag, line);
+    }
+    Arc::make_mut(&mut report.envelope).recipients = expanded.recipients;
+    Ok(report)
 }
 
 /// Headers beyond this are cut off.

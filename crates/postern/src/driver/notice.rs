@@ -1,10 +1,12 @@
 //! Copies to the postmaster of sessions that went wrong (`notify_classes`): the transcript, by mail.
 
+use super::Worker;
 use super::conversation::Conversation;
+use crate::clock;
+use crate::internal_mail::{self, Cleaned, Inspector, MailClass, OwnMail};
 use crate::notice::Letter;
-use crate::{clock, lookup};
-use message::recipients::{self, InRecipient};
-use queue::{Content, Envelope, Message, Recipient};
+use message::recipients::InRecipient;
+use queue::{Content, Envelope, Message, SpoolError};
 use smtp::server::{Notice, Notify};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -41,53 +43,78 @@ impl Conversation {
             to: &self.service.routing.rewrite(&errors),
         };
         let text = write(&letter);
-        let sender = format!("{}@{host}", p.get("double_bounce_sender"));
-        let config = Arc::clone(&self.service.cleanup);
-        let expand = move |tables: &mut dyn message::Lookup| {
-            let recipients = [InRecipient { address: to, notify: Notify::NEVER, orcpt: String::new() }];
-            let envelope = recipients::Envelope {
-                queue_id: id.as_str(),
-                sender: &sender,
-                recipients: &recipients,
-                bcc: &[],
-                mappings: true,
-            };
-            recipients::expand(&config, &envelope, tables)
-        };
-        let Some(expansion) = lookup::with_tables(&self.site.tables, expand).await else { return };
+        let stamp = letter.message_id();
+        let mut envelope = Envelope::new(id, now, format!("{}@{host}", p.get("double_bounce_sender")));
+        envelope.size = text.len() as u64;
+        let message = Message { envelope: Arc::new(envelope), content: Content::Memory(text.into_bytes().into()) };
+        if self.site.internal_mail.inspects(MailClass::Notify) {
+            return self.inspect_notice(OwnMail { message, to, notify: Notify::NEVER });
+        }
+        let given = InRecipient { address: to, notify: Notify::NEVER, orcpt: String::new() };
+        let expanded = internal_mail::expand((&self.site, id), &message.envelope.sender, given).await;
+        let Some((expansion, _)) = expanded else { return };
         for line in &expansion.log {
             self.worker.log.line(&self.service.cleanup_tag, &line.text);
         }
         if expansion.recipients.is_empty() || expansion.refusal.is_some() {
             return;
         }
-        let stamp = letter.message_id();
         self.worker.log.line(&self.service.cleanup_tag, &format!("{id}: message-id={stamp}"));
-        let mut envelope = Envelope::new(id, now, expansion.sender);
-        for out in expansion.recipients {
-            let mut recipient = Recipient::new(out.address.clone());
-            recipient.orig_to = Some(out.orig_to).filter(|orig| !orig.is_empty() && *orig != out.address);
-            recipient.notify = queue::Notify(out.notify.bits());
-            envelope.recipients.push(recipient);
-        }
-        envelope.size = text.len() as u64;
-        self.submit_notice(Message {
-            envelope: Arc::new(envelope),
-            content: Content::Memory(text.into_bytes().into()),
-        });
+        let Message { mut envelope, content } = message;
+        let kept = Arc::make_mut(&mut envelope);
+        kept.recipients = internal_mail::queued(&expansion);
+        kept.sender = expansion.sender;
+        let (worker, tag) = (Arc::clone(&self.worker), Arc::clone(&self.service.cleanup_tag));
+        let storing = submit(&worker, Message { envelope, content });
+        tokio::spawn(async move { storing.finish(&worker, &tag).await });
     }
 
-    fn submit_notice(&self, message: Message) {
-        let (done, stored) = oneshot::channel();
-        self.worker.spool.submit(message.clone(), Box::new(move |result| drop(done.send(result))));
-        let worker = Arc::clone(&self.worker);
+    /// Checks and filters look at it before it is stored. The session doesn't wait for them.
+    fn inspect_notice(&self, mail: OwnMail) {
+        let (worker, site) = (Arc::clone(&self.worker), Arc::clone(&self.site));
         let tag = Arc::clone(&self.service.cleanup_tag);
+        if internal_mail::is_crowded() {
+            return lost(&worker, &tag, "too many messages of ours are with filters already");
+        }
         tokio::spawn(async move {
-            match stored.await {
-                Ok(Ok(())) => worker.deliver.enqueue(message),
-                Ok(Err(error)) => worker.log.warning(&tag, &format!("notice to the postmaster is lost: {error}")),
-                Err(_) => {}
+            let inspector = Inspector {
+                log: worker.log.clone(),
+                spool: worker.spool.clone(),
+                resolver: Arc::clone(&worker.resolver),
+            };
+            match inspector.inspect(&site, mail).await {
+                Ok(Cleaned::Ready(message)) if message.envelope.recipients.is_empty() => {}
+                Ok(Cleaned::Ready(message)) => submit(&worker, message).finish(&worker, &tag).await,
+                Ok(Cleaned::Discarded) => {}
+                Err(why) => lost(&worker, &tag, &why),
             }
         });
     }
+}
+
+/// A notice on its way to the disk.
+struct Storing {
+    message: Message,
+    stored: oneshot::Receiver<Result<(), SpoolError>>,
+}
+
+fn submit(worker: &Worker, message: Message) -> Storing {
+    let (done, stored) = oneshot::channel();
+    worker.spool.submit(message.clone(), Box::new(move |result| drop(done.send(result))));
+    Storing { message, stored }
+}
+
+impl Storing {
+    /// When it is there, it goes on.
+    async fn finish(self, worker: &Worker, tag: &str) {
+        match self.stored.await {
+            Ok(Ok(())) => worker.deliver.enqueue(self.message),
+            Ok(Err(error)) => lost(worker, tag, &error.to_string()),
+            Err(_) => {}
+        }
+    }
+}
+
+fn lost(worker: &Worker, tag: &str, why: &str) {
+    worker.log.warning(tag, &format!("notice to the postmaster is lost: {why}"));
 }

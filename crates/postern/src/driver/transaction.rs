@@ -1,10 +1,10 @@
 //! One message: queue id, effects of access rules, content on its way through cleanup into the spool.
 
 use super::conversation::Conversation;
-use super::milter_content::Unfiltered;
 use super::proxied::Proxied;
 use crate::clock;
 use crate::lookup;
+use crate::milter::{Taken, Unfiltered};
 use message::cleanup::{Cleanup, MessageContext, RewriteContext, Verdict};
 use message::milter::SenderOptions;
 use message::received::{ReceivedFacts, received_header};
@@ -55,22 +55,6 @@ struct Intake {
     ready: Vec<u8>,
     large: Option<LargeWriter>,
     failed: Option<SpoolError>,
-}
-
-/// The envelope as the session took it.
-pub(super) struct Taken {
-    id: QueueId,
-    sender: String,
-    recipients: Vec<InRecipient>,
-    bcc: Vec<String>,
-    mappings: bool,
-}
-
-impl Taken {
-    pub(super) fn envelope(&self) -> recipients::Envelope<'_> {
-        let Self { id, sender, recipients, bcc, mappings } = self;
-        recipients::Envelope { queue_id: id.as_str(), sender, recipients, bcc, mappings: *mappings }
-    }
 }
 
 impl Transaction {
@@ -222,7 +206,7 @@ impl Conversation {
         let (id, _) = self.transaction.id.unwrap_or_else(|| (QueueId::new(false, 0, 0), 0));
         let config = Arc::clone(&self.service.cleanup);
         let sender = plain(self.session.sender().unwrap_or_default());
-        let taken = Taken { id, sender, recipients, bcc, mappings: self.service.address_mappings };
+        let taken = Taken { id, sender, recipients, bcc, mappings: self.service.address_mappings, is_ours: false };
         let rules = Arc::clone(&config);
         let expand =
             move |tables: &mut dyn message::Lookup| (recipients::expand(&rules, &taken.envelope(), tables), taken);

@@ -6,12 +6,16 @@
 
 mod content;
 mod draft;
+mod filtering;
 mod link;
+mod macro_facts;
 mod settings;
 
 pub use content::Changes;
 pub use draft::{Draft, Unreadable};
+pub use filtering::{Ended, Filtered, Filtering, Taken, Unfiltered, shown};
 pub use link::{Listener, Values};
+pub use macro_facts::{MacroFacts, Resolved};
 pub use settings::{Milter, MilterSettings};
 
 use crate::dns::Resolver;
@@ -133,6 +137,14 @@ impl Milters {
     pub fn abort(&mut self) {
         self.is_discarded = false;
         self.links.iter_mut().for_each(Link::abort);
+    }
+
+    /// The message is over, and nothing is to be taken back: nobody else follows.
+    pub fn close(&mut self) {
+        for link in &mut self.links {
+            link.finished();
+            link.quit();
+        }
     }
 
     /// The session is over.

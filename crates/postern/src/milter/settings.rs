@@ -1,4 +1,5 @@
-//! `smtpd_milters`, `smtpd_milter_maps` and `milter_*`: which filters there are, and how each is talked to.
+//! `smtpd_milters`, `smtpd_milter_maps`, `non_smtpd_milters` and `milter_*`: which filters there are, and how each is
+//! talked to.
 
 use crate::daemon::site::ServiceSettings;
 use config::list::{name_value, split, strip_group};
@@ -23,10 +24,10 @@ pub struct Milter {
     pub content_timeout: Duration,
 }
 
-/// All filters of a service.
+/// All filters of a service, or of mail that no client brings.
 #[derive(Debug)]
 pub struct MilterSettings {
-    /// `smtpd_milters`.
+    /// `smtpd_milters`, or `non_smtpd_milters`.
     pub milters: Vec<Arc<Milter>>,
     /// `smtpd_milter_maps`.
     pub maps: Vec<u32>,
@@ -51,9 +52,27 @@ impl MilterSettings {
         if list.trim().is_empty() && maps.trim().is_empty() {
             return None;
         }
-        let mut wrong = |name: &str, why: String, help: &str| {
-            problems.push(Diagnostic::error("bad-value", format!("{name}: {why}")).at(p.origin(name)).help(help));
-        };
+        let mut settings = Self::without_filters(p, problems);
+        settings.read(p, "smtpd_milters", problems);
+        for element in split(&maps).unwrap_or_default() {
+            settings.maps.push(registry.intern(&element.text, p.origin("smtpd_milter_maps")).0);
+        }
+        Some(Arc::new(settings))
+    }
+
+    /// Those of mail that no client brings; `None` when there are none.
+    pub fn compile_for_own_mail(p: &Parameters, problems: &mut Vec<Diagnostic>) -> Option<Arc<Self>> {
+        if p.get("non_smtpd_milters").trim().is_empty() {
+            return None;
+        }
+        let mut settings = Self::without_filters(p, problems);
+        settings.read(p, "non_smtpd_milters", problems);
+        Some(Arc::new(settings))
+    }
+
+    /// What they have in common.
+    fn without_filters(p: &Parameters, problems: &mut Vec<Diagnostic>) -> Self {
+        let mut wrong = |name: &str, why: String, help: &str| tell(problems, p, name, why, help);
         let offer = Offer::parse(&p.get("milter_protocol")).unwrap_or_else(|why| {
             wrong("milter_protocol", why, "write 6 (2, 3, 4 for filters that know no other), or 6, no_header_reply");
             Offer::default()
@@ -68,7 +87,7 @@ impl MilterSettings {
             wrong("milter_macro_defaults", why, "write name=value, separated by commas");
             Macros::default()
         });
-        let mut settings = Self {
+        Self {
             milters: Vec::new(),
             maps: Vec::new(),
             macros,
@@ -82,23 +101,25 @@ impl MilterSettings {
                 content_timeout: p.time("milter_content_timeout"),
             },
             queue_directory: p.get("queue_directory"),
-        };
-        match settings.parse(&list) {
-            Ok(milters) => settings.milters = milters,
-            Err(why) => wrong(
-                "smtpd_milters",
+        }
+    }
+
+    /// The list of filters in this parameter.
+    fn read(&mut self, p: &Parameters, name: &str, problems: &mut Vec<Diagnostic>) {
+        match self.parse(&p.get(name)) {
+            Ok(milters) => self.milters = milters,
+            Err(why) => tell(
+                problems,
+                p,
+                name,
                 why,
                 "write inet:host:port, unix:path, or { inet:host:port, name=value, … } with connect_timeout, \
                  command_timeout, content_timeout, default_action, protocol",
             ),
         }
-        for element in split(&maps).unwrap_or_default() {
-            settings.maps.push(registry.intern(&element.text, p.origin("smtpd_milter_maps")).0);
-        }
-        Some(Arc::new(settings))
     }
 
-    /// A list of filters: the value of `smtpd_milters`, or what a table says of a client. `DISABLE` is none.
+    /// A list of filters: the value of a parameter, or what a table says of a client. `DISABLE` is none.
     pub fn parse(&self, text: &str) -> Result<Vec<Arc<Milter>>, String> {
         if text.trim().eq_ignore_ascii_case("DISABLE") {
             return Ok(Vec::new());
@@ -158,6 +179,14 @@ impl MilterSettings {
     }
 }
 
+/// Something is wrong with a parameter. What several services have in common is one finding.
+fn tell(problems: &mut Vec<Diagnostic>, p: &Parameters, name: &str, why: String, help: &str) {
+    let problem = Diagnostic::error("bad-value", format!("{name}: {why}")).at(p.origin(name)).help(help);
+    if !problems.contains(&problem) {
+        problems.push(problem);
+    }
+}
+
 /// One setting of one filter.
 fn set(milter: &mut Milter, filter: &mut Settings, name: &str, value: &str) -> Result<(), String> {
     let time = || {
@@ -186,7 +215,10 @@ mod tests {
     fn compiled(text: &str) -> (Option<Arc<MilterSettings>>, Vec<String>) {
         let parameters = Parameters::new(Arc::new(MainCf::parse("main.cf", text).0), HostFacts::default());
         let mut problems = Vec::new();
-        let settings = MilterSettings::compile(&parameters, &mut TableRegistry::new(), &mut problems);
+        let settings = match text.contains("non_smtpd_milters") {
+            true => MilterSettings::compile_for_own_mail(&parameters, &mut problems),
+            false => MilterSettings::compile(&parameters, &mut TableRegistry::new(), &mut problems),
+        };
         (settings, problems.iter().map(ToString::to_string).collect())
     }
 
@@ -201,6 +233,10 @@ mod tests {
             assert!(settings.is_none() && problems.is_empty(), "{text}");
         }
         assert!(compiled("smtpd_milter_maps = inline:{x=y}\n").0.is_some());
+        assert!(compiled("non_smtpd_milters =\n").0.is_none());
+        let (own, problems) =
+            compiled("receive_override_options = no_milters\nnon_smtpd_milters = inet:h:1, inet:h:2\n");
+        assert_eq!((own.unwrap().milters.len(), problems.len()), (2, 0));
     }
 
     #[test]
@@ -226,6 +262,8 @@ mod tests {
     fn what_makes_no_sense_is_told_at_start() {
         for (text, want) in [
             ("smtpd_milters = junk\n", "Milter service needs transport:endpoint instead of \"junk\""),
+            ("non_smtpd_milters = junk\n", "non_smtpd_milters: Milter service needs transport:endpoint"),
+            ("non_smtpd_milters = inet:h:1\nmilter_protocol = 5\n", "milter_protocol: bad protocol version"),
             ("smtpd_milters = tcp:h:1\n", "invalid transport name: tcp in Milter service: tcp:h:1"),
             ("smtpd_milters = inet:h:\n", "no port in Milter service"),
             ("smtpd_milters = { inet:h:1, timeout=1s }\n", "unexpected name: \"timeout\" in filter settings"),

@@ -85,6 +85,7 @@ impl Incoming<'_> {
             recipients: &recipients,
             bcc: &bcc,
             mappings: self.service.address_mappings,
+            is_ours: false,
         };
         let mut expansion = recipients::expand(config, &envelope, &mut tables);
         let before = expansion.log.len();

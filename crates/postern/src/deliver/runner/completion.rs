@@ -164,13 +164,22 @@ impl Runner {
                     }
                 }
                 for (kind, report) in reports {
-                    let line = format!("{id}: {}: {}", kind.name(), report.envelope.queue_id);
-                    self.log(&self.config.bounce_tag, line);
-                    self.enqueue(report);
+                    self.log(&self.config.bounce_tag, format!("{id}: {}: {}", kind.name(), report.id));
+                    if let Some(message) = report.message {
+                        self.enqueue(message);
+                    }
                 }
             }
             // They stay as they are and are reported in the next round.
-            Err(error) => self.log(&self.config.bounce_tag, format!("warning: {id}: {error}")),
+            Err(error) => {
+                self.log(&self.config.bounce_tag, format!("warning: {id}: {error}"));
+                let failed = match state {
+                    RecipientState::Failed => "bounce failed",
+                    RecipientState::Notify => "trace failed",
+                    RecipientState::Pending | RecipientState::Done => "delay notification failed",
+                };
+                self.log(&self.config.qmgr_tag, format!("{id}: status=deferred ({failed})"));
+            }
         }
         let Some(active) = self.active.get_mut(&id) else { return };
         active.outstanding = active.outstanding.saturating_sub(1);
