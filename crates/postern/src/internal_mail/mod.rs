@@ -48,7 +48,7 @@ impl InternalMailSettings {
         let mut classes = Vec::new();
         let value = p.get("internal_mail_filter_classes");
         for word in value.split([',', ' ', '\t', '\r', '\n']).filter(|word| !word.is_empty()) {
-            match word.to_ascii_lowercase().as_str() {
+            match word {
                 "bounce" => classes.push(MailClass::Bounce),
                 "notify" => classes.push(MailClass::Notify),
                 _ => problems.push(

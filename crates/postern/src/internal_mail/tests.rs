@@ -17,13 +17,14 @@ fn classes_and_filters() {
     let (none, problems) = settings("");
     assert!(none.milters.is_none() && problems.is_empty());
     for (value, bounce, notify) in
-        [("", false, false), ("bounce", true, false), ("Notify", false, true), ("notify, bounce", true, true)]
+        [("", false, false), ("bounce", true, false), ("notify", false, true), ("notify, bounce", true, true)]
     {
         let (settings, problems) = settings(&format!("internal_mail_filter_classes = {value}\n"));
         assert_eq!((settings.inspects(MailClass::Bounce), settings.inspects(MailClass::Notify)), (bounce, notify));
         assert!(problems.is_empty(), "{value}: {problems:?}");
     }
     for (text, want) in [
+        ("internal_mail_filter_classes = BOUNCE\n", "internal_mail_filter_classes: unknown class: BOUNCE"),
         ("internal_mail_filter_classes = bounce, verify\n", "internal_mail_filter_classes: unknown class: verify"),
         ("non_smtpd_milters = nonsense\n", "non_smtpd_milters: Milter service needs transport:endpoint"),
     ] {
