@@ -229,16 +229,59 @@ pub struct Ledger {
     /// Where each question is, once there are too many to go through.
     index: HashMap<Question, usize>,
     pending: Vec<Question>,
-    /// The entries in the order in which they were asked for, also again; `None`: nobody wants to know.
-    journal: Option<Vec<usize>>,
+    /// The entries that were asked for, in order.
+    journal: Journal,
+    /// There are entries that answer no more.
+    has_forgotten: bool,
+}
+
+/// Places of entries, in the order in which they were asked for.
+#[derive(Clone, Debug, Default)]
+enum Journal {
+    /// Nobody wants to know.
+    #[default]
+    None,
+    /// All of them, also again.
+    Everything(Vec<usize>),
+    /// Those whose answer says something, once.
+    Findings(Vec<usize>),
+}
+
+impl Journal {
+    fn entries(&self) -> &[usize] {
+        match self {
+            Self::None => &[],
+            Self::Everything(entries) | Self::Findings(entries) => entries,
+        }
+    }
+
+    fn clear(&mut self) {
+        if let Self::Everything(entries) | Self::Findings(entries) = self {
+            // Their room is for the next ones.
+            entries.clear();
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
 struct Entry {
     question: Question,
     answer: Answer,
+    /// The world knew it at once.
+    came_at_once: bool,
     /// It answers no more; the journal may still name it.
     forgotten: bool,
+}
+
+impl Entry {
+    /// Does the answer say something? A key that isn't in a table doesn't, unless that is one that waits for somebody.
+    fn is_finding(&self) -> bool {
+        match self.answer {
+            Answer::Table(Ok(None)) => !self.came_at_once,
+            Answer::Done => false,
+            _ => true,
+        }
+    }
 }
 
 impl Ledger {
@@ -263,7 +306,11 @@ impl Ledger {
     /// Enter an answer; it replaces an older one to the same question.
     pub fn put(&mut self, question: Question, answer: Answer) {
         self.pending.retain(|q| *q != question);
-        self.entries.push(Entry { question, answer, forgotten: false });
+        self.enter(question, answer, false);
+    }
+
+    fn enter(&mut self, question: Question, answer: Answer, came_at_once: bool) {
+        self.entries.push(Entry { question, answer, came_at_once, forgotten: false });
         if self.entries.len() > Self::WALK {
             let from = if self.index.is_empty() { 0 } else { self.entries.len() - 1 };
             self.reindex(from);
@@ -280,22 +327,23 @@ impl Ledger {
     pub fn forget(&mut self, question: &Question) {
         for entry in self.entries.iter_mut().filter(|entry| entry.question == *question) {
             entry.forgotten = true;
+            self.has_forgotten = true;
         }
         self.index.remove(question);
-        if self.journal.as_ref().is_none_or(Vec::is_empty) {
+        if self.journal.entries().is_empty() {
             self.sweep();
         }
     }
 
     /// Nobody names entries by their places: those that were forgotten can go.
     fn sweep(&mut self) {
-        let before = self.entries.len();
+        if !std::mem::take(&mut self.has_forgotten) {
+            return;
+        }
         self.entries.retain(|entry| !entry.forgotten);
-        if self.entries.len() < before {
-            self.index.clear();
-            if self.entries.len() > Self::WALK {
-                self.reindex(0);
-            }
+        self.index.clear();
+        if self.entries.len() > Self::WALK {
+            self.reindex(0);
         }
     }
 
@@ -316,40 +364,45 @@ impl Ledger {
 
     /// A ledger that also notes every question in the order of asking, for explanations.
     pub fn with_journal() -> Self {
-        Self { journal: Some(Vec::new()), ..Self::default() }
+        Self { journal: Journal::Everything(Vec::new()), ..Self::default() }
     }
 
-    /// How many questions were asked since the journal was last taken, answers from the ledger included.
+    /// A ledger that notes those questions whose answers say something, each once, for the record of decisions.
+    pub fn with_findings() -> Self {
+        Self { journal: Journal::Findings(Vec::new()), ..Self::default() }
+    }
+
+    /// How many questions the journal has.
     pub fn asked(&self) -> usize {
-        self.journal.as_ref().map_or(0, Vec::len)
+        self.journal.entries().len()
     }
 
-    /// Take what was asked, in order, answers from the ledger included.
+    /// Take the journal, in order, with answers.
     pub fn take_journal(&mut self) -> Vec<(Question, Answer)> {
-        self.take(|_, _, _| true)
-    }
-
-    /// Take what was asked, each question once, if it is wanted.
-    pub fn take_findings(&mut self, wanted: impl Fn(&Question, &Answer) -> bool) -> Vec<(Question, Answer)> {
-        self.take(|earlier, at, entry| wanted(&entry.question, &entry.answer) && !earlier.contains(&at))
-    }
-
-    fn take(&mut self, wanted: impl Fn(&[usize], usize, &Entry) -> bool) -> Vec<(Question, Answer)> {
-        let Some(journal) = &mut self.journal else { return Vec::new() };
-        let taken = journal.iter().enumerate().filter_map(|(number, &at)| {
-            let entry = self.entries.get(at)?;
-            wanted(&journal[..number], at, entry).then(|| (entry.question.clone(), entry.answer.clone()))
-        });
-        let taken = taken.collect();
-        // Its room is for the next one.
-        journal.clear();
-        self.sweep();
+        if self.journal.entries().is_empty() {
+            return Vec::new();
+        }
+        let entries = self.journal.entries().iter().filter_map(|&at| self.entries.get(at));
+        let taken = entries.map(|entry| (entry.question.clone(), entry.answer.clone())).collect();
+        self.drop_journal();
         taken
     }
 
+    /// Begin the journal anew.
+    pub fn drop_journal(&mut self) {
+        self.journal.clear();
+        self.sweep();
+    }
+
     fn note(&mut self, at: usize) {
-        if let Some(journal) = &mut self.journal {
-            journal.push(at);
+        match &mut self.journal {
+            Journal::None => {}
+            Journal::Everything(entries) => entries.push(at),
+            Journal::Findings(entries) => {
+                if self.entries[at].is_finding() && !entries.contains(&at) {
+                    entries.push(at);
+                }
+            }
         }
     }
 
@@ -358,7 +411,7 @@ impl Ledger {
         self.entries.clear();
         self.index.clear();
         self.pending.clear();
-        self.journal.iter_mut().for_each(Vec::clear);
+        self.journal.clear();
     }
 }
 
@@ -381,7 +434,8 @@ impl Ask<'_> {
             return Err(Suspend);
         }
         if let Some(answer) = self.world.answer(&question) {
-            self.ledger.put(question, answer.clone());
+            self.ledger.pending.retain(|q| *q != question);
+            self.ledger.enter(question, answer.clone(), true);
             self.ledger.note(self.ledger.entries.len() - 1);
             return Ok(answer);
         }
@@ -427,30 +481,53 @@ mod tests {
         assert_eq!(ledger.get(&question(99)), None);
     }
 
-    /// Answers questions about tables with their keys, others not.
+    /// Answers questions about tables with their keys, but for the empty one, others not.
     struct Echo;
 
     impl World for Echo {
         fn answer(&mut self, question: &Question) -> Option<Answer> {
             match question {
-                Question::Table { key, .. } => Some(Answer::Table(Ok(Some(key.as_str().into())))),
+                Question::Table { key, .. } => {
+                    Some(Answer::Table(Ok(Some(key.as_str().into()).filter(|key: &Arc<str>| !key.is_empty()))))
+                }
                 _ => None,
             }
         }
     }
 
+    fn table(key: &str) -> Question {
+        Question::Table { table: TableId(0), key: key.to_owned() }
+    }
+
+    fn told(asked: Vec<(Question, Answer)>) -> Vec<String> {
+        let words = asked.into_iter().map(|(question, _)| match question {
+            Question::Table { key, .. } => key,
+            other => format!("{other:?}"),
+        });
+        words.collect()
+    }
+
+    #[test]
+    fn findings_are_what_says_something() {
+        let wait = Question::Sleep { seconds: 1, ordinal: 0 };
+        let mut ledger = Ledger::with_findings();
+        ledger.put(wait.clone(), Answer::Done);
+        // From a table that waits for somebody: that it has nothing isn't known otherwise.
+        ledger.put(table("c"), Answer::Table(Ok(None)));
+        let mut ask = Ask { ledger: &mut ledger, world: &mut Echo };
+        for question in [table("a"), wait, table(""), table("b"), table("a"), table("c"), table("")] {
+            assert!(ask.get(question).is_ok());
+        }
+        ledger.forget(&table("b"));
+        assert_eq!(told(ledger.take_journal()), ["a", "b", "c"]);
+        assert_eq!((ledger.asked(), ledger.entries.len()), (0, 4));
+        assert_eq!(told(ledger.take_journal()), [""; 0]);
+    }
+
     #[test]
     fn a_journal_has_what_was_forgotten_since() {
-        let table = |key: &str| Question::Table { table: TableId(0), key: key.to_owned() };
         let wait = Question::Sleep { seconds: 1, ordinal: 0 };
         let mut ledger = Ledger::with_journal();
-        let told = |asked: Vec<(Question, Answer)>| -> Vec<String> {
-            let words = asked.into_iter().map(|(question, _)| match question {
-                Question::Table { key, .. } => key,
-                other => format!("{other:?}"),
-            });
-            words.collect()
-        };
         for _ in 0..2 {
             ledger.put(wait.clone(), Answer::Done);
             let mut ask = Ask { ledger: &mut ledger, world: &mut Echo };
@@ -460,8 +537,7 @@ mod tests {
             ask.ledger.forget(&wait);
             assert_eq!(ask.get(wait.clone()), Err(Suspend));
             assert_eq!((ledger.asked(), ledger.entries.len()), (4, 3));
-            assert_eq!(told(ledger.clone().take_journal()), ["a", "Sleep { seconds: 1, ordinal: 0 }", "b", "a"]);
-            assert_eq!(told(ledger.take_findings(|question, _| *question != wait)), ["a", "b"]);
+            assert_eq!(told(ledger.take_journal()), ["a", "Sleep { seconds: 1, ordinal: 0 }", "b", "a"]);
             assert_eq!((ledger.asked(), ledger.entries.len()), (0, 2));
         }
     }

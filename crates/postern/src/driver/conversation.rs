@@ -102,7 +102,7 @@ impl Conversation {
             verifier: Some(Arc::clone(&worker.verifier)),
             gateways: service.plan.distrusted().map(|table| (table, Arc::clone(&worker.gateways))),
         };
-        let ledger = if worker.recorder.is_some() { Ledger::with_journal() } else { Ledger::default() };
+        let ledger = if worker.recorder.is_some() { Ledger::with_findings() } else { Ledger::default() };
         let address = peer.ip().to_canonical();
         let client = ClientIdentity::new(
             Some(address),

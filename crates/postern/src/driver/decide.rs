@@ -3,7 +3,7 @@
 use super::conversation::Conversation;
 use super::facts::{self, Surroundings};
 use super::warned;
-use crate::record::{self, Code, Made};
+use crate::record::{Code, Made};
 use policy::{Ask, Decision, Evaluation, Facts, LogEntry, Question, Suspend};
 use smtp::server::{Decide, Moment, Verdict};
 use std::sync::Arc;
@@ -60,7 +60,7 @@ impl Conversation {
             match outcome {
                 // A table's result has named what judges messages: once more, with the message. Who was asked isn't again.
                 Ok(decision) if decision.wants_message && facts.message.is_none() => {
-                    drop(self.ledger.take_journal());
+                    self.ledger.drop_journal();
                     self.look_at_message().await;
                     facts = self.facts();
                     if facts.message.is_none() {
@@ -83,11 +83,11 @@ impl Conversation {
             return;
         }
         self.hand_over();
-        let tables = &self.site.tables;
-        let asked = self.ledger.take_findings(|question, answer| record::is_finding(tables, question, answer));
         if decision.trace.steps.is_empty() && decision.rejection.is_none() {
+            self.ledger.drop_journal();
             return;
         }
+        let asked = self.ledger.take_journal();
         let code = Code::next(facts.now);
         if let Some(rejection) = decision.rejection.as_mut().filter(|_| self.service.reject_code_suffix) {
             let bare = rejection.reply.clone();

@@ -20,8 +20,7 @@ pub use reader::Reader;
 pub use recorder::{Recorder, Settings, Watcher};
 pub use search::Search;
 pub use stored::{
-    Ask, Bound, Record, Step, StoredAnswer, TYPES, Unbound, dns_status, is_finding, outcome_word, peer_status,
-    service_name,
+    Ask, Bound, Record, Step, StoredAnswer, TYPES, Unbound, dns_status, outcome_word, peer_status, service_name,
 };
 pub use texts::Dictionary;
 

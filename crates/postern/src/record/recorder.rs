@@ -90,7 +90,7 @@ struct Shared {
 #[derive(Default)]
 struct Encoder {
     texts: Dictionary,
-    bytes: Vec<u8>,
+    room: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -181,7 +181,7 @@ impl Recorder {
     }
 
     fn new(shared: Arc<Shared>) -> Self {
-        let encoder = Encoder { texts: Dictionary::new(Arc::clone(&shared.texts)), bytes: Vec::new() };
+        let encoder = Encoder { texts: Dictionary::new(Arc::clone(&shared.texts)), room: Vec::new() };
         Self { shared, encoder: Mutex::new(encoder) }
     }
 
@@ -192,14 +192,10 @@ impl Recorder {
             return;
         }
         let mut encoder = lock(&self.encoder);
-        let Encoder { texts, bytes } = &mut *encoder;
-        texts.begin();
-        bytes.clear();
-        if kept {
-            segment::encode(&Record::of(&made, texts), bytes);
-        }
+        let Encoder { texts, room } = &mut *encoder;
+        let bytes = if kept { segment::encode(&Record::of(&made, texts), room) } else { &[] };
         let mut waiting = lock(&self.shared.waiting);
-        if waiting.batch.is_full() || bytes.len() > FRAME_LIMIT / 2 {
+        if waiting.batch.is_full() || bytes.len() > FRAME_LIMIT / 2 || (kept && bytes.is_empty()) {
             waiting.lost += 1;
             return;
         }

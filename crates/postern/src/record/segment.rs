@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// How every file begins.
-pub const HEADER: &[u8] = b"postern decisions 3\n";
+pub const HEADER: &[u8] = b"postern decisions 4\n";
 /// Longer frames aren't written, and not believed when read.
 pub const FRAME_LIMIT: usize = 1 << 20;
 
@@ -75,10 +75,17 @@ impl Segment {
     }
 }
 
-/// Append a decision to a buffer.
-pub fn encode<S: Serialize>(record: &Record<Unbound, S>, buffer: &mut Vec<u8>) {
-    if let Ok(longer) = postcard::to_extend(record, std::mem::take(buffer)) {
-        *buffer = longer;
+/// Encode a decision into room that is kept for the next one; nothing, if it is longer than any frame.
+pub fn encode<'a, S: Serialize>(record: &Record<Unbound, S>, room: &'a mut Vec<u8>) -> &'a [u8] {
+    loop {
+        // A slice is filled much faster than something that may have to grow at every byte.
+        match postcard::to_slice(record, room).map(|encoded| encoded.len()) {
+            Ok(length) => return &room[..length],
+            Err(postcard::Error::SerializeBufferFull) if room.len() < FRAME_LIMIT => {
+                room.resize((room.len() * 2).max(2048), 0);
+            }
+            Err(_) => return &[],
+        }
     }
 }
 

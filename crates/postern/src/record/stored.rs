@@ -12,7 +12,6 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use tables::TableSet;
 
 /// A text by its number in the segment.
 pub type Unbound = u32;
@@ -80,18 +79,49 @@ pub struct Record<T, S = String> {
 /// One step of the evaluation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step<T, S = String> {
-    /// The list.
-    pub list: T,
-    /// The restriction.
-    pub restriction: T,
-    /// `file:line:column`.
-    pub place: Option<T>,
+    /// The list, `file:line:column` and the restriction in one text, as [`what`] has them.
+    pub what: T,
     /// How deep it is nested.
     pub depth: u8,
     /// A number for what it came to, as in [`outcome_word`].
     pub outcome: u8,
     /// The reply, where that isn't the record's; the list that was entered.
     pub detail: Option<S>,
+}
+
+/// List, place and restriction as one text: a step is one number.
+pub fn what(list: &str, place: &str, restriction: &str) -> String {
+    [list, place, restriction].join("\0")
+}
+
+impl<S> Step<Bound, S> {
+    fn part(&self, number: usize) -> &str {
+        self.what.splitn(3, '\0').nth(number).unwrap_or_default()
+    }
+
+    /// The list.
+    pub fn list(&self) -> &str {
+        self.part(0)
+    }
+
+    /// `file:line:column`.
+    pub fn place(&self) -> Option<&str> {
+        Some(self.part(1)).filter(|place| !place.is_empty())
+    }
+
+    /// The restriction.
+    pub fn restriction(&self) -> &str {
+        self.part(2)
+    }
+
+    /// `RESTRICTION (LIST, file:line:column)`.
+    pub fn shown(&self) -> String {
+        let (restriction, list) = (self.restriction(), self.list());
+        match self.place() {
+            Some(place) => format!("{restriction} ({list}, {place})"),
+            None => format!("{restriction} ({list})"),
+        }
+    }
 }
 
 /// A question with its answer.
@@ -206,6 +236,7 @@ impl<'a> Record<Unbound, Cow<'a, str>> {
     /// A decision as it is kept.
     pub fn of(made: &'a Made, texts: &mut Dictionary) -> Self {
         let Made { facts, decision, .. } = made;
+        texts.begin(&made.site);
         // Where the name wasn't known yet, it was asked for, if anything hinged on it.
         let answered = made.asked.iter().rev().find_map(|(_, answer)| match answer {
             Answer::PeerName(names) => Some(names),
@@ -218,8 +249,7 @@ impl<'a> Record<Unbound, Cow<'a, str>> {
         });
         let steps = decision.trace.steps.iter().map(|step| {
             let (outcome, detail) = outcome(&step.outcome, reply);
-            let (list, restriction, place) = texts.step(&made.site, step);
-            Step { list, restriction, place, depth: u8::try_from(step.depth).unwrap_or(u8::MAX), outcome, detail }
+            Step { what: texts.step(step), depth: u8::try_from(step.depth).unwrap_or(u8::MAX), outcome, detail }
         });
         let steps = steps.collect();
         Self {
@@ -227,8 +257,8 @@ impl<'a> Record<Unbound, Cow<'a, str>> {
             at: made.at,
             session: made.session,
             transaction: made.transaction,
-            service: texts.number(&made.service.name),
-            stage: texts.number(made.stage),
+            service: texts.lasting(&made.service.name),
+            stage: texts.lasting(made.stage),
             address: facts.client.address,
             port: facts.client.port,
             name: names.map_or("unknown", |names| &names.name).into(),
@@ -258,9 +288,7 @@ impl<S: Into<String>> Record<Unbound, S> {
     pub fn bind(self, texts: &BTreeMap<Unbound, Bound>) -> Record<Bound> {
         let text = |number: u32| texts.get(&number).cloned().unwrap_or_else(|| "?".into());
         let steps = self.steps.into_iter().map(|step| Step {
-            list: text(step.list),
-            restriction: text(step.restriction),
-            place: step.place.map(text),
+            what: text(step.what),
             depth: step.depth,
             outcome: step.outcome,
             detail: own(step.detail),
@@ -344,32 +372,19 @@ pub fn service_name(service: &PolicyService) -> Cow<'_, str> {
     }
 }
 
-/// Does the answer say something? A key that isn't in a table doesn't, unless that is one that waits for somebody.
-pub fn is_finding(tables: &TableSet, question: &Question, answer: &Answer) -> bool {
-    match (question, answer) {
-        (Question::Table { table, .. }, Answer::Table(Ok(None))) => {
-            tables.get(table.0).is_some_and(|table| table.waits())
-        }
-        _ => true,
-    }
-}
-
-/// Questions whose answers say something, each once.
+/// Questions with their answers.
 fn asked<'a>(made: &'a Made, texts: &mut Dictionary) -> Vec<Ask<Unbound, Cow<'a, str>>> {
-    let mut kept = Vec::new();
+    let mut kept = Vec::with_capacity(made.asked.len() + 1);
     kept.extend(made.facts.message.as_deref().map(|found| Ask::Message(found.into())));
     for (at, (question, answer)) in made.asked.iter().enumerate() {
         let ask = match (question, answer) {
             (Question::Table { table, key }, Answer::Table(found)) => {
-                if !is_finding(&made.site.tables, question, answer) {
-                    continue;
-                }
                 let found = match found {
                     Ok(value) => Ok(value.as_deref().map(Cow::from)),
                     Err(reason) => Err(Cow::from(&**reason)),
                 };
                 let spec = made.site.tables.spec(table.0).map_or("?", |spec| spec);
-                Ask::Table(texts.number(spec), key.as_str().into(), found)
+                Ask::Table(texts.lasting(spec), key.as_str().into(), found)
             }
             (Question::Dns { rtype, name }, Answer::Dns(answer)) => {
                 Ask::Dns(place(&TYPES, *rtype), (**name).into(), stored(answer))
@@ -380,17 +395,19 @@ fn asked<'a>(made: &'a Made, texts: &mut Dictionary) -> Vec<Ask<Unbound, Cow<'a,
                     continue;
                 }
                 let action = action.as_deref().map(Cow::from).map_err(|reason| Cow::from(&**reason));
-                kept.push(Ask::Policy(texts.number(&service_name(service)), action));
-                continue;
+                Ask::Policy(texts.number(&service_name(service)), action)
             }
             (Question::Verify { address, .. }, Answer::Verify(found)) => {
-                Ask::Verify((**address).into(), found.told().into())
+                let ask = Ask::Verify((**address).into(), found.told().into());
+                // Asked for again until it is known.
+                if kept.contains(&ask) {
+                    continue;
+                }
+                ask
             }
             _ => continue,
         };
-        if !kept.contains(&ask) {
-            kept.push(ask);
-        }
+        kept.push(ask);
     }
     kept
 }

@@ -35,17 +35,14 @@ impl Record<Bound> {
         let wanted: &[u8] = if self.reply.is_some() { &[3, 8] } else { &[1, 2] };
         let found = self.steps.iter().rfind(|step| wanted.contains(&step.outcome))?;
         // A deferral that nothing else overtook: who asked for it had the last word.
-        let settled = found.outcome == 3 && &*found.list == "defer_if_permit" && found.restriction == found.list;
+        let settled = found.outcome == 3 && found.list() == "defer_if_permit" && found.restriction() == found.list();
         if settled { self.steps.iter().find(|step| step.outcome == 5) } else { Some(found) }
     }
 
     /// The whole story.
     pub fn story(&self) -> Story {
         let reply = self.reply.clone();
-        let decided_by = self.deciding().filter(|_| reply.is_some()).map(|step| match &step.place {
-            Some(place) => format!("{} ({}, {place})", step.restriction, step.list),
-            None => format!("{} ({})", step.restriction, step.list),
-        });
+        let decided_by = self.deciding().filter(|_| reply.is_some()).map(|step| step.shown());
         let facts = [
             self.helo.as_ref().map(|helo| format!("{} {helo}", if self.esmtp { "EHLO" } else { "HELO" })),
             self.sender.as_ref().map(|sender| format!("MAIL FROM:<{sender}>")),
@@ -58,9 +55,9 @@ impl Record<Bound> {
         let said = self.command();
         let mut exchanges: Vec<_> = facts.into_iter().flatten().filter(|command| *command != said).map(quiet).collect();
         let steps = self.steps.iter().map(|step| StepStory {
-            list: step.list.to_string(),
-            restriction: step.restriction.to_string(),
-            place: step.place.as_ref().map(ToString::to_string),
+            list: step.list().to_owned(),
+            restriction: step.restriction().to_owned(),
+            place: step.place().map(str::to_owned),
             depth: usize::from(step.depth),
             outcome: outcome_word(step.outcome),
             detail: step.detail.clone().or_else(|| reply.clone().filter(|_| matches!(step.outcome, 3..=6))),

@@ -29,9 +29,7 @@ fn record(number: u64) -> Record<Unbound> {
         smtputf8: false,
         pipelining: false,
         reply: Some("554 5.7.1 <info@example.com>: Recipient address rejected: Access denied".into()),
-        steps: (0..12)
-            .map(|n| Step { list: 2, restriction: 3 + n, place: Some(20 + n), depth: 0, outcome: 0, detail: None })
-            .collect(),
+        steps: (0..12).map(|n| Step { what: 3 + n, depth: 0, outcome: 0, detail: None }).collect(),
         asked: vec![
             Ask::Dns(0, "10.2.0.192.zen.dnsbl.example".into(), StoredAnswer::Missing(false)),
             Ask::Dns(0, "10.2.0.192.bl.dnsbl.example".into(), StoredAnswer::Missing(false)),
@@ -46,10 +44,10 @@ fn write(directory: &std::path::Path, numbers: std::ops::Range<u64>) -> Vec<Reco
     let mut buffer = Vec::new();
     let records: Vec<_> = numbers.map(record).collect();
     for record in &records {
-        let mut bytes = Vec::new();
-        segment::encode(record, &mut bytes);
+        let mut room = Vec::new();
+        let bytes = segment::encode(record, &mut room);
         let fresh: Vec<_> = [(1, "RCPT".to_owned())].into_iter().filter(|(n, _)| segment.is_new(*n)).collect();
-        segment::frame(&fresh, &bytes, &mut buffer);
+        segment::frame(&fresh, bytes, &mut buffer);
     }
     segment.write(&buffer).unwrap();
     records

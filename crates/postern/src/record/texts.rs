@@ -3,6 +3,7 @@
 //! All event loops use the same numbers, which they look up in a dictionary of their own; a file of the record has each
 //! text once, with its number, ahead of the first decision that names it.
 
+use super::stored::what;
 use crate::daemon::site::Site;
 use policy::TraceStep;
 use std::collections::{BTreeMap, HashMap};
@@ -75,15 +76,19 @@ impl Texts {
     }
 }
 
+type ByPlace<T> = HashMap<usize, T, BuildHasherDefault<PlaceHasher>>;
+
 /// What one event loop knows of the numbers.
 #[derive(Default)]
 pub struct Dictionary {
     texts: Arc<Texts>,
     edition: u32,
     numbers: HashMap<Box<str>, u32>,
-    /// The configuration whose texts `known` has: its lists live as long as it does, so that places in memory name them.
+    /// The configuration whose texts `steps` and `lasting` have: they live as long as it does, so that places in memory
+    /// name them.
     site: Option<Arc<Site>>,
-    known: HashMap<usize, (u32, u32, u32), BuildHasherDefault<PlaceHasher>>,
+    steps: ByPlace<u32>,
+    lasting: ByPlace<u32>,
     used: Vec<u32>,
 }
 
@@ -93,14 +98,27 @@ impl Dictionary {
         Self { texts, ..Self::default() }
     }
 
-    /// Begin with another decision.
-    pub fn begin(&mut self) {
+    /// Begin with another decision, by this configuration.
+    pub fn begin(&mut self, site: &Arc<Site>) {
+        if self.site.as_ref().is_none_or(|known| !Arc::ptr_eq(known, site)) {
+            self.forget_places();
+            self.site = Some(Arc::clone(site));
+        }
+        self.begin_edition();
+    }
+
+    fn begin_edition(&mut self) {
         self.used.clear();
         if self.edition != self.texts.edition() {
             self.numbers.clear();
-            self.known.clear();
+            self.forget_places();
             self.edition = self.texts.edition();
         }
+    }
+
+    fn forget_places(&mut self) {
+        self.steps.clear();
+        self.lasting.clear();
     }
 
     /// The edition, and the numbers that the decision names.
@@ -127,25 +145,33 @@ impl Dictionary {
         number
     }
 
-    /// List, restriction and place of a step.
-    pub fn step(&mut self, site: &Arc<Site>, step: &TraceStep) -> (u32, u32, Option<u32>) {
+    /// The number of a text that is the program's, or lives as long as the configuration.
+    pub fn lasting(&mut self, text: &str) -> u32 {
+        // Another text may begin at the same place.
+        let place = text.as_ptr() as usize ^ text.len().rotate_right(16);
+        if let Some(&number) = self.lasting.get(&place) {
+            self.used.push(number);
+            return number;
+        }
+        let number = self.number(text);
+        self.lasting.insert(place, number);
+        number
+    }
+
+    /// The number of a step's list, restriction and place.
+    pub fn step(&mut self, step: &TraceStep) -> u32 {
         // What has no place was made up for this evaluation, and its texts with it.
         let Some(span) = &step.span else {
-            return (self.number(&step.list), self.number(&step.restriction), None);
+            return self.number(&what(&step.list, "", &step.restriction));
         };
-        if self.site.as_ref().is_none_or(|known| !Arc::ptr_eq(known, site)) {
-            self.known.clear();
-            self.site = Some(Arc::clone(site));
-        }
         let address = Arc::as_ptr(&step.restriction).cast::<u8>() as usize;
-        if let Some(&(list, restriction, place)) = self.known.get(&address) {
-            self.used.extend([list, restriction, place]);
-            return (list, restriction, Some(place));
+        if let Some(&number) = self.steps.get(&address) {
+            self.used.push(number);
+            return number;
         }
-        let place = self.number(&crate::explain::place(span));
-        let (list, restriction) = (self.number(&step.list), self.number(&step.restriction));
-        self.known.insert(address, (list, restriction, place));
-        (list, restriction, Some(place))
+        let number = self.number(&what(&step.list, &crate::explain::place(span), &step.restriction));
+        self.steps.insert(address, number);
+        number
     }
 }
 
@@ -184,7 +210,7 @@ mod tests {
         assert_eq!(other.used(), (0, &[1, 0, late][..]));
         assert_eq!(other.bound().values().map(|text| &**text).collect::<Vec<_>>(), ["a", "b", "late"]);
         for dictionary in [&mut one, &mut other] {
-            dictionary.begin();
+            dictionary.begin_edition();
             assert_eq!(dictionary.number("b"), 0);
             assert_eq!(dictionary.used(), (1, &[0][..]));
         }

@@ -387,7 +387,7 @@ impl<W: World> Rehearsal<W> {
         match evaluation.run(&self.setting.service.plan, &facts, &mut self.state, &mut ask) {
             // As in a session with a socket: once more, with the message.
             Ok(decision) if decision.wants_message && facts.message.is_none() && !self.content.is_empty() => {
-                drop(self.ledger.take_journal());
+                self.ledger.drop_journal();
                 self.look_at_message()?;
                 self.state = self.before.take().unwrap_or_default();
                 self.decide(decide.clone(), Evaluation::start(decide.moment, decide.stage))

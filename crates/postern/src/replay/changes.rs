@@ -60,10 +60,7 @@ impl Changes {
                 return None;
             }
             (Some(_), None) => {
-                let by = record.deciding().map(|step| match &step.place {
-                    Some(place) => format!("{} ({}, {place})", step.restriction, step.list),
-                    None => format!("{} ({})", step.restriction, step.list),
-                });
+                let by = record.deciding().map(|step| step.shown());
                 (&mut self.now_accepted, by)
             }
             (None, Some(_)) => (&mut self.now_refused, now.by.clone()),
