@@ -14,6 +14,7 @@ mod limits;
 mod milters;
 mod next_hop;
 mod operation;
+mod own_mail;
 mod policy;
 mod privileges;
 mod proxy_filter;

@@ -18,7 +18,7 @@ const MESSAGE: &str = "From: a@example.org\nTo: u@example.com\nSubject: hello\nM
                        Date: Sun, 22 Nov 2026 12:00:00 +0000\n\nhello\n";
 
 /// A whole message in a session; the reply to its end.
-fn send(dialog: &mut Dialog, content: &str) -> String {
+pub fn send(dialog: &mut Dialog, content: &str) -> String {
     assert_eq!(dialog.command("RSET").expect("a reply"), "250 2.0.0 Ok");
     assert_eq!(dialog.command("MAIL FROM:<a@example.org>").expect("a reply"), "250 2.1.0 Ok");
     assert_eq!(dialog.command("RCPT TO:<u@example.com>").expect("a reply"), "250 2.1.5 Ok");
@@ -28,14 +28,14 @@ fn send(dialog: &mut Dialog, content: &str) -> String {
 }
 
 /// The client is somebody else from now on.
-fn become_stranger(dialog: &mut Dialog) {
+pub fn become_stranger(dialog: &mut Dialog) {
     let reply = dialog.command("XCLIENT ADDR=203.0.113.7 NAME=mx.example.org").expect("a reply");
     assert!(reply.starts_with("220 "), "{reply}");
     assert!(dialog.command("EHLO mx.example.org").expect("a reply").starts_with("250"));
 }
 
-/// opendkim with a key that it also checks with.
-fn start_opendkim(dir: &std::path::Path) -> Option<(Program, u16)> {
+/// opendkim with a key for two domains that it also checks with.
+pub fn start_opendkim(dir: &std::path::Path) -> Option<(Program, u16)> {
     let (Some(opendkim), Some(openssl)) = (find("opendkim"), find("openssl")) else {
         skipped("signing and checking with opendkim", "package opendkim or openssl is missing");
         return None;
@@ -46,11 +46,12 @@ fn start_opendkim(dir: &std::path::Path) -> Option<(Program, u16)> {
     let public = Command::new(&openssl).args(["rsa", "-pubout", "-in"]).arg(&key).output().expect("openssl runs");
     let public = String::from_utf8_lossy(&public.stdout).into_owned();
     let public: String = public.lines().filter(|line| !line.starts_with('-')).collect();
-    fs::write(&keys, format!("sel._domainkey.example.org v=DKIM1; k=rsa; p={public}\n")).expect("its keys");
+    let record = |domain: &str| format!("sel._domainkey.{domain} v=DKIM1; k=rsa; p={public}\n");
+    fs::write(&keys, record("example.org") + &record("example.com")).expect("its keys");
     let port = free_port();
     let (key, keys) = (key.display(), keys.display());
     let text = format!(
-        "Mode sv\nBackground no\nSyslog no\nDomain example.org\nSelector sel\nKeyFile {key}\nTestPublicKeys {keys}
+        "Mode sv\nBackground no\nSyslog no\nDomain example.org,example.com\nSelector sel\nKeyFile {key}\nTestPublicKeys {keys}
 Socket inet:{port}@127.0.0.1\nInternalHosts 127.0.0.1\nAlwaysAddARHeader yes\nOn-BadSignature reject\n"
     );
     fs::write(&config, text).expect("its configuration");

@@ -83,7 +83,6 @@ impl Conversation {
                 resolver: Arc::clone(&worker.resolver),
             };
             match inspector.inspect(&site, mail).await {
-                Ok(Cleaned::Ready(message)) if message.envelope.recipients.is_empty() => {}
                 Ok(Cleaned::Ready(message)) => submit(&worker, message).finish(&worker, &tag).await,
                 Ok(Cleaned::Discarded) => {}
                 Err(why) => lost(&worker, &tag, &why),

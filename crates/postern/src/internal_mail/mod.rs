@@ -89,7 +89,7 @@ pub struct OwnMail {
 pub enum Cleaned {
     /// It may be stored.
     Ready(Message),
-    /// It was taken, and thrown away.
+    /// It was taken, and thrown away, or nobody is left to get it.
     Discarded,
 }
 
@@ -149,8 +149,8 @@ impl Inspector {
             milters.close();
         }
         match cleaned {
-            Ok(message) => Ok(Cleaned::Ready(message)),
-            Err(Ended::Discarded) => Ok(Cleaned::Discarded),
+            Ok(message) if !message.envelope.recipients.is_empty() => Ok(Cleaned::Ready(message)),
+            Ok(_) | Err(Ended::Discarded) => Ok(Cleaned::Discarded),
             // The code is for clients.
             Err(Ended::Refused(reply)) => Err(format!("{id}: message not accepted: {}", without_code(&reply))),
             Err(Ended::Failed(error)) => Err(error.to_string()),

@@ -174,11 +174,13 @@ impl Runner {
             Err(error) => {
                 self.log(&self.config.bounce_tag, format!("warning: {id}: {error}"));
                 let failed = match state {
-                    RecipientState::Failed => "bounce failed",
-                    RecipientState::Notify => "trace failed",
-                    RecipientState::Pending | RecipientState::Done => "delay notification failed",
+                    RecipientState::Failed => Some("bounce failed"),
+                    RecipientState::Notify => Some("trace failed"),
+                    RecipientState::Pending | RecipientState::Done => None,
                 };
-                self.log(&self.config.qmgr_tag, format!("{id}: status=deferred ({failed})"));
+                if let Some(failed) = failed {
+                    self.log(&self.config.qmgr_tag, format!("{id}: status=deferred ({failed})"));
+                }
             }
         }
         let Some(active) = self.active.get_mut(&id) else { return };
@@ -205,10 +207,13 @@ impl Runner {
                 Err(error) => self.log(&self.config.qmgr_tag, format!("warning: {id}: {error}")),
             }
         } else if self.draining.is_none() && !active.message.envelope.hold {
-            let soonest = now() + self.config.schedule.minimal_backoff_time.min(60 * SECOND);
-            let pending = active.message.envelope.recipients.iter().filter(|r| r.state == RecipientState::Pending);
-            // Nothing pending means that a report could not be stored.
-            let next = pending.map(|r| r.next_attempt).min().unwrap_or(soonest);
+            let (schedule, envelope) = (&self.config.schedule, &active.message.envelope);
+            // Nothing pending means that a report could not be stored, or that a filter refuses it: tried again soon,
+            // and then as seldom as mail of that age.
+            let soon = schedule.minimal_backoff_time.min(60 * SECOND);
+            let wait = (now() - envelope.arrival).min(schedule.maximal_backoff_time).max(soon);
+            let pending = envelope.recipients.iter().filter(|r| r.state == RecipientState::Pending);
+            let next = pending.map(|r| r.next_attempt).min().unwrap_or(now() + wait);
             self.defer(id, next);
         }
         if self.draining.is_none()

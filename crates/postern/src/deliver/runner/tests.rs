@@ -6,6 +6,7 @@ mod reports;
 
 use super::super::{Expanded, Found, LogLine, Pending, Resolver, Router, start};
 use super::*;
+use crate::internal_mail::{Cleaned, MailClass, OwnMail};
 use config::{HostFacts, MainCf, MasterCf, Parameters};
 use policy::{TableId, TableRegistry};
 use queue::{Envelope, QueueIdSource, Spool, SpoolOptions};
@@ -39,6 +40,15 @@ impl Router for Routes {
     fn expand<'a>(&'a self, _: QueueId, recipient: &'a str) -> Pending<'a, Result<Expanded, Temporary>> {
         let recipients = vec![Recipient::new(self.rewrite(recipient))];
         Box::pin(async { Ok(Expanded { recipients, log: Vec::new() }) })
+    }
+
+    fn inspect(&self, _: MailClass, mail: OwnMail) -> Option<Pending<'_, Result<Cleaned, Temporary>>> {
+        let found = match mail.to.rsplit_once('@') {
+            Some((_, "refused.example")) => Err(Temporary("5.7.1 no".into())),
+            Some((_, "gone.example")) => Ok(Cleaned::Discarded),
+            _ => return None,
+        };
+        Some(Box::pin(async { found }))
     }
 
     fn lookup<'a>(&'a self, _: TableId, _: &'a str) -> Pending<'a, Result<Option<String>, Temporary>> {

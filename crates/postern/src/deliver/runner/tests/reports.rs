@@ -110,3 +110,24 @@ fn the_postmaster_sees_sessions_with_odd_servers() {
     assert_eq!(reports(&lines), ["postfix/discard: QID: to=<postmaster@example.com>"], "{lines:#?}");
     assert!(lines.iter().any(|l| l.contains(": from=<double-bounce@mail.example.com>, ")), "{lines:#?}");
 }
+
+#[test]
+fn filters_have_a_say_in_reports() {
+    let (port, told) = server(&[("RCPT TO:<bad", "550 5.1.1 no such user")]);
+    let lab = Lab::new(routes(&format!("smtp:[127.0.0.1]:{port}")), "minimal_backoff_time = 1s\n");
+    // taken to be thrown away, it counts as sent
+    lab.send("s@gone.example", &["bad@a.example"]);
+    let lines = lab.until(": removed");
+    assert_eq!(reports(&lines), ["postfix/bounce: QID: sender non-delivery notification: QID"], "{lines:#?}");
+    assert!(lab.spool.is_empty());
+    // refused, the message stays, and is reported on again
+    lab.send("s@refused.example", &["bad@a.example"]);
+    for _ in 0..2 {
+        let lines = lab.until("status=deferred (bounce failed)");
+        assert_eq!(reports(&lines), ["postfix/bounce: warning: QID: 5.7.1 no"], "{lines:#?}");
+        assert_eq!(lines.last().map(String::as_str), Some("postfix/qmgr: QID: status=deferred (bounce failed)"));
+    }
+    assert_eq!(lab.spool.len(), 1);
+    let tried = told.try_iter().filter(|line| line.starts_with("RCPT TO:<bad@")).count();
+    assert_eq!(tried, 2, "each message once");
+}
