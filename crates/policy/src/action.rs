@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::decision::{Effect, LogEntry};
-use crate::question::Suspend;
+use crate::ledger::Suspend;
 use crate::refusal::{Refusal, Status};
 use crate::restriction::{List, Origin, Words, parse};
 use crate::step::{Guard, Permit, Step};

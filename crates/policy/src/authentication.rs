@@ -3,8 +3,8 @@
 use crate::context::Context;
 use crate::dmarc::{self, DmarcVerdict};
 use crate::facts::Facts;
+use crate::ledger::{Ask, Suspend};
 use crate::plan::Plan;
-use crate::question::{Ask, Suspend};
 use crate::restriction::spf_verdict;
 use crate::spf::SpfVerdict;
 use crate::subject::Subject;

@@ -6,7 +6,8 @@
 use crate::address::{AddressMaps, Lookup};
 use crate::context::Context;
 use crate::decision::LogEntry;
-use crate::question::{DnsAnswer, DnsRecord, DnsStatus, RecordType, Suspend};
+use crate::ledger::Suspend;
+use crate::question::{DnsAnswer, DnsRecord, DnsStatus, RecordType};
 use std::sync::Arc;
 
 /// Why an answer has no records left.

@@ -12,6 +12,7 @@ pub mod dmarc;
 mod dns_filter;
 mod evaluation;
 mod facts;
+mod ledger;
 mod lint;
 mod match_list;
 mod plan;
@@ -39,14 +40,13 @@ pub use authentication::{Authentication, DkimResult, DkimVerdict, MessageFacts, 
 pub use decision::{Decision, Effect, ErrorClass, LogEntry, Outcome, Rejection, Trace, TraceStep};
 pub use evaluation::{Evaluation, speculate};
 pub use facts::{Certificate, Client, Facts, PeerName, PeerStatus, Protocol, Sasl, Tls};
+pub use ledger::{Ask, Ledger, Suspend, World};
 pub use lint::{NoTexts, TableEntry, TableTexts};
 pub use match_list::{ListKind, MatchList, Matched};
 pub use plan::Plan;
 pub use policy_service::{BreakerLimits, PolicyService, ServiceEndpoint};
 pub use program::{ProgramItem, ProgramKind, ProgramList};
-pub use question::{
-    Answer, Ask, DnsAnswer, DnsRecord, DnsStatus, Ledger, Question, RecordType, Suspend, TableId, World,
-};
+pub use question::{Answer, DnsAnswer, DnsRecord, DnsStatus, Question, RecordType, TableId};
 pub use restriction::{
     Argument, DnsList, Input, Listed, Restriction, Support, access_actions, catalogue, find_restriction, restrictions,
 };

@@ -1,7 +1,8 @@
 //! Match lists: `mynetworks`, `relay_domains`, `mydestination` and their like (evaluation from left to right).
 
 use crate::address::syntax::fold;
-use crate::question::{Answer, Ask, Question, Suspend};
+use crate::ledger::{Ask, Suspend};
+use crate::question::{Answer, Question};
 use crate::settings::{Settings, bare_address, elements};
 use crate::tables::{Table, TableRegistry, is_table};
 use config::Diagnostic;
@@ -352,7 +353,7 @@ impl Compiler<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::question::Ledger;
+    use crate::ledger::Ledger;
     use crate::testing::{Config, Script};
 
     fn matched(text: &str, kind: ListKind, name: &str, address: Option<&str>) -> Matched {

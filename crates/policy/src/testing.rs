@@ -1,7 +1,8 @@
 //! A scripted configuration and world for the crate's tests.
 
 use crate::address::Routing;
-use crate::question::{Answer, DnsAnswer, DnsRecord, DnsStatus, Ledger, Question, RecordType, TableId, World};
+use crate::ledger::{Ledger, World};
+use crate::question::{Answer, DnsAnswer, DnsRecord, DnsStatus, Question, RecordType, TableId};
 use crate::settings::Settings;
 use crate::tables::TableRegistry;
 use crate::verification::Verification;

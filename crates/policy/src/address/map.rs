@@ -2,8 +2,9 @@
 
 use super::Routing;
 use super::syntax::{quoted, split_at_domain};
+use crate::ledger::{Ask, Suspend};
 use crate::match_list::{Matched, lookup, lookup_error};
-use crate::question::{Ask, Suspend, TableId};
+use crate::question::TableId;
 use crate::settings::{Settings, elements};
 use crate::tables::{Table, TableRegistry};
 use config::Span;

@@ -1,5 +1,6 @@
 use super::*;
-use crate::question::{Ledger, Question};
+use crate::ledger::Ledger;
+use crate::question::Question;
 use crate::testing::{Config, Script};
 
 const VALUES: &[(&str, &str)] = &[("recipient_delimiter", "+-"), ("maps", "hash:/m, pcre:/p")];

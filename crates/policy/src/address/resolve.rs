@@ -4,8 +4,8 @@ use super::map::{Keys, Lookup};
 use super::rewrite::trim_final_dot;
 use super::syntax::{bare_positions, domain_of, is_utf8_hostname, mail_literal, quoted, unquoted};
 use super::{AddressMaps, Routing};
+use crate::ledger::{Ask, Suspend};
 use crate::match_list::{Matched, parent};
-use crate::question::{Ask, Suspend};
 use std::net::IpAddr;
 use std::sync::Arc;
 

@@ -9,7 +9,8 @@ pub use record::DmarcPolicy;
 
 use crate::address::syntax::ascii_name;
 use crate::authentication::{DkimResult, MessageFacts};
-use crate::question::{DnsStatus, RecordType, Suspend};
+use crate::ledger::Suspend;
+use crate::question::{DnsStatus, RecordType};
 use crate::spf::{AskDns, SpfResult, SpfVerdict};
 use record::Record;
 use walk::Walk;

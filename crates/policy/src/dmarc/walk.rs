@@ -2,7 +2,8 @@
 //! No list of public suffixes is needed.
 
 use super::record::Record;
-use crate::question::{DnsRecord, DnsStatus, RecordType, Suspend};
+use crate::ledger::Suspend;
+use crate::question::{DnsRecord, DnsStatus, RecordType};
 use crate::spf::AskDns;
 
 /// A domain has so many labels at most that are looked at, from the second step on.

@@ -4,7 +4,7 @@ use super::phase::Phase;
 use super::{Frame, Prefixes};
 use crate::context::Context;
 use crate::decision::LogEntry;
-use crate::question::Suspend;
+use crate::ledger::Suspend;
 use crate::refusal::Refusal;
 use crate::restriction::{Arg, Item, Kind, List, NEED_MESSAGE, find_restriction};
 use crate::state::PolicyState;

@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::decision::LogEntry;
-use crate::question::Suspend;
+use crate::ledger::Suspend;
 use crate::restriction::{Arg, find_restriction, is_authorized};
 use crate::step::Step;
 use smtp::server::ServerSession;

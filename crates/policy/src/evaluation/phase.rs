@@ -3,8 +3,8 @@
 use crate::context::Context;
 use crate::decision::{ErrorClass, Rejection};
 use crate::facts::Facts;
+use crate::ledger::Suspend;
 use crate::plan::Plan;
-use crate::question::Suspend;
 use smtp::server::Moment;
 
 /// A stretch of the evaluation.

@@ -3,8 +3,8 @@
 use super::Evaluation;
 use super::phase::{Phase, push_recipient};
 use crate::facts::Facts;
+use crate::ledger::{Ask, Ledger, World};
 use crate::plan::Plan;
-use crate::question::{Ask, Ledger, World};
 use crate::state::PolicyState;
 use smtp::server::Moment;
 

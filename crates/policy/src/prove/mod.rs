@@ -23,9 +23,10 @@ pub use blocks::Block;
 pub use senders::{Owned, Owners};
 
 use crate::address::AddressClass;
+use crate::ledger::{Ask, Ledger, World};
 use crate::match_list::Matched;
 use crate::plan::Plan;
-use crate::question::{Ask, Ledger, TableId, World};
+use crate::question::TableId;
 use crate::restriction::Item;
 use crate::tables::Table;
 use config::Span;

@@ -3,8 +3,8 @@
 use super::digest::{Digests, Group};
 use super::meaning::{Meaning, meaning};
 use super::{AddressSet, Condition, Keys, ListFinding, Place, Role, Terms, Trusted, Way, place_of};
+use crate::ledger::{Ask, Ledger, World};
 use crate::plan::Plan;
-use crate::question::{Ask, Ledger, World};
 use crate::restriction::{Arg, Item, Kind, List, Prefix};
 use crate::tables::Table;
 use std::net::IpAddr;

@@ -3,7 +3,7 @@
 use super::client::permit_as;
 use super::{Arg, Argument, Input, Restriction, entry};
 use crate::context::Context;
-use crate::question::Suspend;
+use crate::ledger::Suspend;
 use crate::refusal::Refusal;
 use crate::step::Step;
 use crate::subject::Subject;

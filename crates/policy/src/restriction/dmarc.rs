@@ -6,7 +6,7 @@ use crate::action::{Entry, interpret};
 use crate::authentication::sample;
 use crate::context::Context;
 use crate::dmarc::{DmarcPolicy, DmarcResult, DmarcVerdict, check};
-use crate::question::Suspend;
+use crate::ledger::Suspend;
 use crate::step::{Guard, Step};
 use crate::tables::Table;
 use smtp::server::Moment;

@@ -6,7 +6,8 @@
 use super::dnsbl::{Dnsbl, Kind, reversed};
 use crate::context::Context;
 use crate::decision::LogEntry;
-use crate::question::{DnsAnswer, DnsStatus, RecordType, Suspend};
+use crate::ledger::Suspend;
+use crate::question::{DnsAnswer, DnsStatus, RecordType};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// A DNS list that a policy asks, with its tests.

@@ -3,7 +3,8 @@
 use super::{Arg, Argument, Input, Restriction, entry};
 use crate::context::Context;
 use crate::decision::ErrorClass;
-use crate::question::{Question, Suspend};
+use crate::ledger::Suspend;
+use crate::question::Question;
 use crate::refusal::Refusal;
 use crate::step::{Permit, Step};
 use smtp::server::Moment;

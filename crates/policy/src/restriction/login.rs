@@ -4,7 +4,7 @@ use super::mail_address::address_of;
 use super::{Argument, Input, Restriction, entry};
 use crate::address::Lookup;
 use crate::context::Context;
-use crate::question::Suspend;
+use crate::ledger::Suspend;
 use crate::refusal::Refusal;
 use crate::settings::elements;
 use crate::step::Step;

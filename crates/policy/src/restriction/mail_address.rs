@@ -5,7 +5,8 @@ use super::{Arg, Argument, Input, Restriction, entry};
 use crate::address::syntax::{domain_of, is_hostname, is_utf8_hostname};
 use crate::context::Context;
 use crate::dns_filter;
-use crate::question::{DnsStatus, RecordType, Suspend};
+use crate::ledger::Suspend;
+use crate::question::{DnsStatus, RecordType};
 use crate::step::Step;
 use crate::subject::Subject;
 

@@ -33,7 +33,7 @@ pub(crate) use unlisted::check_unlisted;
 pub(crate) use verify::VerifySettings;
 
 use crate::context::Context;
-use crate::question::Suspend;
+use crate::ledger::Suspend;
 use crate::step::Step;
 use std::collections::HashMap;
 use std::sync::OnceLock;

@@ -10,7 +10,7 @@ use crate::address::Lookup;
 use crate::context::Context;
 use crate::decision::{ErrorClass, LogEntry};
 use crate::facts::Certificate;
-use crate::question::Suspend;
+use crate::ledger::Suspend;
 use crate::refusal::Refusal;
 use crate::step::{Guard, Step};
 use crate::subject::Subject;

@@ -6,7 +6,7 @@ use crate::action::fit;
 use crate::address::{AddressClass, AddressMaps, Lookup, Resolved};
 use crate::context::Context;
 use crate::decision::ErrorClass;
-use crate::question::Suspend;
+use crate::ledger::Suspend;
 use crate::refusal::{Refusal, Status};
 use crate::step::Step;
 use crate::subject::Subject;

@@ -4,7 +4,8 @@
 use super::mail_address::address_of;
 use super::{Argument, Input, Restriction, entry};
 use crate::context::Context;
-use crate::question::{Answer, Question, Suspend};
+use crate::ledger::Suspend;
+use crate::question::{Answer, Question};
 use crate::settings::Settings;
 use crate::step::Step;
 use crate::subject::Subject;

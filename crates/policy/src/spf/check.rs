@@ -3,7 +3,8 @@
 use super::macros::{MacroText, Place, Values, dotted};
 use super::record::{Directive, Mechanism, Prefixes, Record, covers, is_policy};
 use super::{SpfQuery, SpfResult, SpfVerdict, Stop};
-use crate::question::{DnsAnswer, DnsRecord, DnsStatus, RecordType, Suspend};
+use crate::ledger::Suspend;
+use crate::question::{DnsAnswer, DnsRecord, DnsStatus, RecordType};
 use std::sync::Arc;
 
 /// Terms that look something up (section 4.6.4).

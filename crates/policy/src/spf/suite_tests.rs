@@ -1,7 +1,8 @@
 //! The published test suite of RFC 7208 (tests/rfc7208, with its licence): every case, answered at once and one at a time.
 
 use super::{SpfQuery, SpfVerdict, check_host};
-use crate::question::{DnsAnswer, DnsRecord, DnsStatus, RecordType, Suspend};
+use crate::ledger::Suspend;
+use crate::question::{DnsAnswer, DnsRecord, DnsStatus, RecordType};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 

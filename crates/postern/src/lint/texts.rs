@@ -125,14 +125,21 @@ impl<'a> Lines<'a> {
         let whole = Span::new(file.clone(), line);
         let physical = self.0.get(line as usize - usize::from(line > 0)).copied().unwrap_or_default();
         let physical = String::from_utf8_lossy(physical);
+        // Most tables are large and written plainly: a search only where the word isn't what comes first.
+        let find = |word: &str, from: usize| {
+            let rest = physical.get(from..).filter(|_| !word.is_empty())?;
+            let trimmed = rest.trim_start();
+            let at = if trimmed.starts_with(word) { rest.len() - trimmed.len() } else { rest.find(word)? };
+            Some(from + at)
+        };
         let place = |word: &str, from: usize| {
-            let start = physical.get(from..)?.find(word).filter(|_| !word.is_empty())? + from;
+            let start = find(word, from)?;
             let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
             let (column, width) = (physical[..start].chars().count() + 1, word.chars().count());
             Some(Span { column: number(column), width: number(width), ..whole.clone() })
         };
         let key_span = place(&key, 0).unwrap_or_else(|| whole.clone());
-        let behind = physical.find(&key).map_or(0, |at| at + key.len());
+        let behind = find(&key, 0).map_or(0, |at| at + key.len());
         let value_span = place(&value, behind).unwrap_or_else(|| whole.clone());
         TableEntry { key, value, key_span, value_span, is_unfolded: false }
     }
