@@ -112,6 +112,7 @@ fn the_reload_command_checks_first() {
     let switched = || greeting() == "220 mail.example.com ESMTP by command";
     assert!(wait_until(Duration::from_secs(15), switched), "{}", server.tail());
     // the broken one never reached the server
+    server.wait_log("reload -- configuration");
     assert_eq!(server.log().matches("reload -- configuration").count(), 1, "{}", server.tail());
     assert!(!server.log().contains("reload refused"), "{}", server.tail());
 }

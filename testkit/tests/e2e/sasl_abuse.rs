@@ -68,11 +68,22 @@ fn attacked(mut server: Server) {
     }
     assert_eq!(tried(&server, [127, 0, 9, 111], RIGHT), TOO_MANY);
     assert_eq!(tried(&server, home, RIGHT), DONE, "{}", server.tail());
+    // the postmaster says that all is well
+    assert_eq!(logins(&server, &["--release", "USER"]), ("USER: failed logins are forgotten\n".into(), Some(0)));
+    assert_eq!(tried(&server, [127, 0, 9, 111], RIGHT), DONE, "{}", server.tail());
+    assert_eq!(logins(&server, &["--release", "user"]), ("user: nothing is held against it\n".into(), Some(1)));
     let log = fs::read_to_string(server.dir.path().join("log/maillog")).expect("a log");
     assert_eq!(
         banned(&log).unwrap_or(log.matches(" authentication failed: ").count()),
         log.matches(" authentication failed: ").count()
     );
+}
+
+/// What `postern logins` says, with its exit status.
+fn logins(server: &Server, arguments: &[&str]) -> (String, Option<i32>) {
+    let output = Command::new(postern()).args(["logins", "-c"]).arg(server.etc()).args(arguments).output();
+    let output = output.expect("it runs");
+    (text(&output), output.status.code())
 }
 
 /// How many lines Debian's filter of fail2ban takes for failed logins; nothing, with a word, without fail2ban.
@@ -200,17 +211,27 @@ fn a_login_that_looks_taken_over_is_held() {
     // others send as before, and what is held stays
     server.assert_works();
     assert_eq!((server.maildir("user").len(), server.maildir("postmaster").len()), (3, 1), "{}", server.tail());
+    // the postmaster looks, and lets it send again, until there is another sign
+    let (held, status) = logins(&server, &[]);
+    assert!(held.starts_with(&format!("user: {sign}: its mail is held until ")), "{held}");
+    assert_eq!(status, Some(0));
+    assert_eq!(logins(&server, &["--release", "user"]), ("user: its mail is not held any more\n".into(), Some(0)));
+    server.wait_log("login user: released by the postmaster");
+    assert_eq!(logins(&server, &["--json"]), ("[]\n".into(), Some(0)));
+    [1, 4, 5].into_iter().for_each(send);
+    server.wait_mail("user", 5);
+    assert!(logins(&server, &["--json"]).0.contains(&format!("\"sign\": \"{sign}\"")), "{}", server.tail());
     // an exception is one at once
     server.configure(&format!("{}postern_sasl_takeover_exceptions = other, user\n", takeover_site()));
     server.program.signal(nix::sys::signal::Signal::SIGHUP);
     server.wait_log("reload complete");
     send(1);
-    server.wait_mail("user", 4);
+    server.wait_mail("user", 6);
     // what was held is freed by hand
     let mut free = Command::new(postern());
     let output = free.args(["postsuper", "-H", "ALL", "-c"]).arg(server.etc()).output().expect("it runs");
-    assert_eq!(text(&output), "postsuper: Released from hold: 2 messages\n");
-    server.wait_mail("user", 6);
+    assert_eq!(text(&output), "postsuper: Released from hold: 3 messages\n");
+    server.wait_mail("user", 9);
 }
 
 /// The settings of the check above, for a reload.
@@ -278,6 +299,7 @@ fn refused_recipients_and_volume_are_signs() {
     }
     server.wait_log("warning: login scram: 5 recipients within 60 minutes, usually 0: its mail is held until ");
     (0..4).for_each(|number| drop(server.wait_mail(&format!("u{number}"), 1)));
+    server.wait_log(": hold: END-OF-MESSAGE from ");
     assert_eq!(server.log().matches(": hold: END-OF-MESSAGE from ").count(), 1, "{}", server.tail());
     server.wait_mail("postmaster", 2);
 }

@@ -120,6 +120,7 @@ fn a_silent_next_hop_keeps_nobody_longer_than_the_configuration_says() {
         assert_eq!(dialog.reply().expect("a reply"), progress, "{}", server.tail());
     }
     // One address, one visit.
+    server.wait_log("(queue active)");
     assert_eq!(server.log().matches("(queue active)").count(), 1, "{}", server.tail());
     server.assert_works();
 }

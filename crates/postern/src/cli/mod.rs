@@ -5,6 +5,7 @@ mod dnsbl;
 mod explain;
 mod getopt;
 mod lint;
+mod logins;
 mod postconf;
 mod postmap;
 mod postqueue;
@@ -43,6 +44,7 @@ Examples:
   postern postmap -q KEY hash:FILE     as postmap(1): make, change and ask lookup tables
   postern postqueue -p -c /etc/postfix as postqueue(1): what is in the queue
   postern postsuper -H ALL -c …        as postsuper(1): release what is on hold, hold, requeue, delete
+  postern logins -c /etc/postfix       which logins look taken over, and let them send again
   postern default-config main.cf       a configuration to start your own from";
 
 /// An SMTP relay and access-control server that runs Postfix's policy language.
@@ -128,6 +130,8 @@ enum Command {
     Prove(prove::Arguments),
     /// Ask the DNS lists of a configuration for their tests, and tell how often each had an entry
     Dnsbl(dnsbl::Arguments),
+    /// List the logins that look taken over, and let one send again
+    Logins(logins::Arguments),
     /// Print COMPATIBILITY.md: what acts, what doesn't yet, what differs from Postfix
     Compatibility,
     /// Print the embedded default configuration
@@ -192,6 +196,7 @@ pub fn run() -> ExitCode {
         }
         Some(Command::Prove(arguments)) => Ok(prove::run(&arguments)),
         Some(Command::Dnsbl(arguments)) => dnsbl::run(&arguments),
+        Some(Command::Logins(arguments)) => logins::run(&arguments),
         Some(Command::Compatibility) => {
             print!("{}", compatibility::page());
             Ok(ExitCode::SUCCESS)

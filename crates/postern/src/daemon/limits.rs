@@ -23,29 +23,32 @@ pub struct ClientLimits {
     pub exceptions: MatchList,
 }
 
+/// `smtpd_client_ipv4_prefix_length` and `smtpd_client_ipv6_prefix_length`.
+pub fn prefixes(p: &Parameters, problems: &mut Vec<Diagnostic>) -> Prefixes {
+    let mut prefix = |name: &str, most: u8| {
+        let length = p.int(name);
+        let fits = u8::try_from(length).ok().filter(|length| (1..=most).contains(length));
+        fits.unwrap_or_else(|| {
+            let text = format!("{name}: {length}: not a prefix length");
+            let help = format!("write a number from 1 to {most}");
+            let problem = Diagnostic::error("bad-value", text).at(p.origin(name)).help(help);
+            // The same finding in several services is one finding.
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+            most
+        })
+    };
+    let (ipv4, ipv6) = ("smtpd_client_ipv4_prefix_length", "smtpd_client_ipv6_prefix_length");
+    Prefixes { ipv4: prefix(ipv4, 32), ipv6: prefix(ipv6, 128) }
+}
+
 impl ClientLimits {
     /// The limits of one service.
     pub fn compile(p: &Parameters, registry: &mut TableRegistry, problems: &mut Vec<Diagnostic>) -> Self {
         let number = |name: &str| u32::try_from(p.int(name)).unwrap_or(0);
         let client = |name: &str| number(&format!("smtpd_client_{name}"));
-        let mut prefix = |name: &str, most: u8| {
-            let length = p.int(name);
-            let fits = u8::try_from(length).ok().filter(|length| (1..=most).contains(length));
-            fits.unwrap_or_else(|| {
-                let text = format!("{name}: {length}: not a prefix length");
-                let help = format!("write a number from 1 to {most}");
-                let problem = Diagnostic::error("bad-value", text).at(p.origin(name)).help(help);
-                // The same finding in several services is one finding.
-                if !problems.contains(&problem) {
-                    problems.push(problem);
-                }
-                most
-            })
-        };
-        let prefixes = Prefixes {
-            ipv4: prefix("smtpd_client_ipv4_prefix_length", 32),
-            ipv6: prefix("smtpd_client_ipv6_prefix_length", 128),
-        };
+        let prefixes = prefixes(p, problems);
         let settings = ServiceSettings(p);
         let name = "smtpd_client_event_limit_exceptions";
         let styles = settings.elements("parent_domain_matches_subdomains");

@@ -2,7 +2,7 @@
 
 mod delivery;
 mod host;
-mod limits;
+pub mod limits;
 pub mod listen;
 pub mod logins;
 pub mod mail_log;

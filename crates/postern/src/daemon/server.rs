@@ -12,7 +12,7 @@ use crate::gateway::GatewayWatch;
 use crate::lint;
 use crate::maillog::{Log, Target};
 use crate::memory::{self, Tide};
-use crate::queue_control::{self, Control, Steward};
+use crate::queue_control::{self, Control, Logins, Steward};
 use crate::record::{self, Recorder};
 use crate::replay::{Shadow, report_path};
 use crate::sasl::failures::Failures;
@@ -357,13 +357,14 @@ impl Server {
         Ok(())
     }
 
-    /// postqueue(1) and postsuper(1) come to this socket. Mail flows without it, too.
+    /// postqueue(1), postsuper(1) and `postern logins` come to this socket. Mail flows without it, too.
     fn answer_postmaster(&self, control: std::io::Result<Control>) {
         let site = Arc::clone(&self.site);
         let steward = Steward {
             spool: self.spool.clone(),
             ids: Arc::clone(&self.ids),
             delivery: Some(self.deliver.clone()),
+            logins: Some(Logins { takeover: Arc::clone(&self.takeover), failures: Arc::clone(&self.failures) }),
             parameters: Box::new(move || site.load().parameters.clone()),
             log: Some(self.log.clone()),
         };

@@ -152,6 +152,7 @@ fn open_spool(parameters: &Parameters, directory: &Path, is_default: bool) -> Re
         spool,
         ids: Arc::new(QueueIdSource::new(now)),
         delivery: None,
+        logins: None,
         parameters: Box::new(move || parameters.clone()),
         log,
     };

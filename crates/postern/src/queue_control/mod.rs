@@ -1,4 +1,5 @@
-//! The queue in a postmaster's hands (postqueue(1), postsuper(1)): list, hold, release, requeue, delete, flush.
+//! The queue in a postmaster's hands (postqueue(1), postsuper(1)): list, hold, release, requeue, delete, flush. And logins
+//! that a running server holds something against.
 //!
 //! Only one process has the spool. While a server runs it is the one, and it does what it is asked over a socket in its
 //! own directory ([`socket`]), which only root and `mail_owner` can open. Otherwise the command opens the spool itself
@@ -6,16 +7,19 @@
 
 mod client;
 mod listing;
+mod logins;
 mod socket;
 mod steward;
 
 pub use client::{Access, Problem};
 pub use listing::{Listed, json, pretty};
+pub use logins::Logins;
 pub use socket::{Control, NAME};
 pub use steward::Steward;
 
 use queue::QueueId;
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 /// A queue that a message is in.
@@ -118,7 +122,7 @@ impl Deed {
 }
 
 /// Something that is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// All messages.
     List,
@@ -128,6 +132,10 @@ pub enum Request {
     Commit,
     /// Do this to a message, or to all, in some queues.
     Do(Deed, Option<QueueId>, Queues),
+    /// Logins whose mail is held.
+    Logins,
+    /// Hold nothing against this login any more, nor, if given, against clients from there.
+    ReleaseLogin(String, Option<IpAddr>),
 }
 
 impl fmt::Display for Request {
@@ -136,6 +144,9 @@ impl fmt::Display for Request {
             Self::List => f.write_str("list"),
             Self::Flush => f.write_str("flush"),
             Self::Commit => f.write_str("commit"),
+            Self::Logins => f.write_str("logins"),
+            Self::ReleaseLogin(name, None) => write!(f, "release-login - {name}"),
+            Self::ReleaseLogin(name, Some(address)) => write!(f, "release-login {address} {name}"),
             Self::Do(deed, id, queues) => {
                 let word = DEEDS.iter().find(|(known, _)| known == deed).map_or("", |(_, word)| word);
                 // No queue id has a star.
@@ -151,11 +162,17 @@ impl FromStr for Request {
 
     fn from_str(line: &str) -> Result<Self, String> {
         let unknown = || format!("unknown request: {line}");
+        // A name may have spaces.
+        if let Some((address, name)) = line.strip_prefix("release-login ").and_then(|rest| rest.split_once(' ')) {
+            let address = if address == "-" { None } else { Some(address.parse().map_err(|_| unknown())?) };
+            return Ok(Self::ReleaseLogin(name.to_owned(), address));
+        }
         let words: Vec<&str> = line.split(' ').collect();
         match words.as_slice() {
             ["list"] => Ok(Self::List),
             ["flush"] => Ok(Self::Flush),
             ["commit"] => Ok(Self::Commit),
+            ["logins"] => Ok(Self::Logins),
             [word, id, queues] => {
                 let (deed, _) = DEEDS.iter().find(|(_, known)| known == word).ok_or_else(unknown)?;
                 let id = if *id == "*" { None } else { Some(id.parse().map_err(|_| unknown())?) };

@@ -13,7 +13,7 @@ pub const NAME: &str = "control";
 /// Who says nothing, or reads nothing, for so long has to come again.
 const IDLE: Duration = Duration::from_secs(10);
 /// No request is longer.
-const LINE: u64 = 256;
+const LINE: u64 = 1024;
 
 /// The listening socket; nobody is served yet.
 pub struct Control {

@@ -1,7 +1,8 @@
 //! Doing what is asked, whoever has asked.
 
-use super::{Deed, Listed, QUEUES, Queue, Queues, Request};
+use super::{Deed, Listed, Logins, QUEUES, Queue, Queues, Request};
 use crate::clock;
+use crate::daemon::limits;
 use crate::deliver::{Change, DeliverHandle, InHand, Temporary};
 use crate::maillog::Log;
 use config::Parameters;
@@ -16,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_millis(20);
 const NO_ANSWER: &str = "delivery does not answer: it is ending, or overloaded; try again";
 const DOWN: &str = "mail system is down";
+const TAG: &str = "postfix/postern";
 
 /// Whoever has the spool.
 pub struct Steward {
@@ -27,6 +29,8 @@ pub struct Steward {
     pub delivery: Option<DeliverHandle>,
     /// The settings of the moment.
     pub parameters: Box<dyn Fn() -> Parameters + Send>,
+    /// What is held against logins: a server knows.
+    pub logins: Option<Logins>,
     /// The log, if there is one.
     pub log: Option<Log>,
 }
@@ -44,6 +48,16 @@ impl Steward {
             Request::List => self.list(tell),
             Request::Flush => self.delivery.as_ref().map(DeliverHandle::flush).ok_or_else(|| DOWN.to_owned()),
             Request::Commit => self.spool.sync().map_err(|error| error.to_string()),
+            Request::Logins => self.logins.as_ref().ok_or_else(|| DOWN.to_owned())?.list(tell),
+            Request::ReleaseLogin(name, address) => {
+                let logins = self.logins.as_ref().ok_or_else(|| DOWN.to_owned())?;
+                let prefixes = limits::prefixes(&(self.parameters)(), &mut Vec::new());
+                if let Some(log) = &self.log {
+                    let shown: String = name.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+                    log.line(TAG, &format!("login {shown}: released by the postmaster"));
+                }
+                logins.release((&name, address), prefixes, tell)
+            }
             Request::Do(Deed::Try, ..) if self.delivery.is_none() => Err(DOWN.to_owned()),
             Request::Do(deed, id, queues) => {
                 let in_hand = self.in_hand()?;

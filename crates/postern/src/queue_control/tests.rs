@@ -1,6 +1,8 @@
 //! Requests, listings, and what is done to a spool that nobody delivers from. With delivery: deliver/runner/tests/changes.
 
 use super::*;
+use crate::clock;
+use crate::sasl::takeover::{Deed as LoginDeed, HeldLogin, Takeover, TakeoverLimits};
 use ::queue::{Content, Envelope, Message, QueueIdSource, Recipient, Spool, SpoolOptions};
 use config::{HostFacts, MainCf, Parameters};
 use std::sync::Arc;
@@ -17,11 +19,24 @@ fn requests_come_through_as_they_are() {
         (Request::Do(Deed::Hold, None, Queues::of(&[])), "hold * 0"),
         (Request::Do(Deed::Requeue, id, Queues::ALL), "requeue 4CB7D3FC43 15"),
         (Request::Do(Deed::Try, id, Queues::ALL), "try 4CB7D3FC43 15"),
+        (Request::Logins, "logins"),
+        (Request::ReleaseLogin("jo doe".into(), None), "release-login - jo doe"),
+        (Request::ReleaseLogin("jo".into(), "2001:db8::1".parse().ok()), "release-login 2001:db8::1 jo"),
     ] {
         assert_eq!(request.to_string(), line);
         assert_eq!(line.parse(), Ok(request));
     }
-    for bad in ["", "delete", "delete ALL", "delete a/b 15", "delete A1 16", "delete A1 15 x", "DELETE A1 15"] {
+    for bad in [
+        "release-login jo",
+        "release-login 192.0.2 jo",
+        "",
+        "delete",
+        "delete ALL",
+        "delete a/b 15",
+        "delete A1 16",
+        "delete A1 15 x",
+        "DELETE A1 15",
+    ] {
         assert_eq!(bad.parse::<Request>(), Err(format!("unknown request: {bad}")));
     }
 }
@@ -99,6 +114,7 @@ impl Shelf {
             spool,
             ids: Arc::new(QueueIdSource::new(0)),
             delivery: None,
+            logins: None,
             parameters: Box::new(move || parameters.clone()),
             log: None,
         };
@@ -163,7 +179,7 @@ fn a_spool_that_nobody_delivers_from() {
     ] {
         assert_eq!(shelf.ask(line).as_deref(), Ok(answer), "{line}");
     }
-    for line in ["flush", "try B2 15"] {
+    for line in ["flush", "try B2 15", "logins", "release-login - jo"] {
         assert_eq!(shelf.ask(line), Err("mail system is down".to_owned()), "{line}");
     }
     let Shelf { steward, dir } = shelf;
@@ -190,6 +206,30 @@ fn what_is_requeued_is_new_but_for_its_content() {
         };
         assert_eq!((spool.len(), length), (1, size as u64));
         assert_eq!(shelf.ask("delete * 15"), Ok(format!("done {new}")));
+    }
+}
+
+#[test]
+fn logins_are_released() {
+    let mut shelf = Shelf::open(tempfile::tempdir().unwrap());
+    let takeover = Arc::new(Takeover::default());
+    let limits = TakeoverLimits { unit: 60_000, refused: 1, hold: 600_000, ..TakeoverLimits::default() };
+    let now = clock::now_ms();
+    takeover.note("jo doe", LoginDeed::Refused, limits, now);
+    takeover.hold("jo doe", "a sign", limits, now);
+    let failures = Arc::default();
+    shelf.steward.logins = Some(Logins { takeover: Arc::clone(&takeover), failures });
+    let listed = shelf.ask("logins").unwrap();
+    let held: HeldLogin = serde_json::from_str(&listed).unwrap();
+    assert_eq!((held.login.as_str(), held.sign.as_str()), ("jo doe", "a sign"));
+    assert!((1..=600).contains(&held.seconds), "{listed}");
+    for (line, answer) in [
+        ("release-login - jo", ""),
+        ("release-login 192.0.2.1 Jo Doe", "its mail is not held any more"),
+        ("release-login - jo doe", ""),
+        ("logins", ""),
+    ] {
+        assert_eq!(shelf.ask(line).as_deref(), Ok(answer), "{line}");
     }
 }
 

@@ -210,6 +210,17 @@ impl Failures {
         state.known.note(mark, today);
     }
 
+    /// Failures of an account, from a network, and of the account from there don't count any more. Were there any?
+    pub fn forgive(&self, account: &str, network: Option<Network>) -> bool {
+        let mut keys = vec![self.hasher.hash_one(Key::Account(account))];
+        if let Some(network) = network {
+            keys.push(self.hasher.hash_one(Key::Client(network)));
+            keys.push(self.hasher.hash_one(Key::Pair(account, network)));
+        }
+        let mut state = self.state();
+        keys.iter().filter(|key| state.tallies.remove(key).is_some()).count() > 0
+    }
+
     /// What is to be kept of the places where accounts have logged in, if that has changed.
     pub fn to_write(&self, today: u16) -> Option<Vec<u8>> {
         self.state().known.to_write(today)
@@ -298,6 +309,19 @@ mod tests {
         failures.succeeded("jo", home.network, 1);
         assert_eq!(tries(&failures, home, at).0, 40);
         assert!(!failures.is_known(home, 92) && failures.is_known(home, 91));
+    }
+
+    #[test]
+    fn what_is_forgiven_does_not_count() {
+        let failures = Failures::default();
+        let (here, there) = (who("jo", "192.0.2.1"), who("jo", "192.0.2.2"));
+        assert_eq!((tries(&failures, here, (0, 1)).0, tries(&failures, there, (0, 1)).0), (4, 4));
+        assert!(failures.forgive("jo", None) && !failures.forgive("jo", None) && !failures.forgive("al", None));
+        // the pairs still count
+        assert!(failures.refuses(here, LIMITS, (0, 1)) && failures.refuses(there, LIMITS, (0, 1)));
+        assert!(failures.forgive("jo", here.network));
+        assert!(!failures.refuses(here, LIMITS, (0, 1)) && failures.refuses(there, LIMITS, (0, 1)));
+        assert_eq!(tries(&failures, here, (0, 1)).0, 4);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! argument.
 
 use crate::anvil::Network;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -102,6 +103,17 @@ impl Login {
     }
 }
 
+/// A login whose mail is held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldLogin {
+    /// Its name, in lower case.
+    pub login: String,
+    /// For so many seconds more.
+    pub seconds: u64,
+    /// The sign.
+    pub sign: String,
+}
+
 /// All logins that send.
 #[derive(Debug, Default)]
 pub struct Takeover {
@@ -146,6 +158,31 @@ impl Takeover {
         let logins = self.logins();
         let (until, why) = logins.get(name)?.held.as_ref()?;
         (now < *until).then(|| why.clone())
+    }
+}
+
+impl Takeover {
+    /// All whose mail is held, by name.
+    pub fn all_held(&self, now: u64) -> Vec<HeldLogin> {
+        let logins = self.logins();
+        let held = logins.iter().filter_map(|(name, login)| {
+            let (until, why) = login.held.as_ref().filter(|(until, _)| now < *until)?;
+            Some(HeldLogin { login: name.to_string(), seconds: (until - now).div_ceil(1000), sign: why.clone() })
+        });
+        let mut held: Vec<HeldLogin> = held.collect();
+        held.sort_by(|a, b| a.login.cmp(&b.login));
+        held
+    }
+
+    /// Mail of this login is not held any more, and its doings count from here on. Was it held?
+    pub fn release(&self, name: &str, now: u64) -> bool {
+        let mut logins = self.logins();
+        let Some(login) = logins.get_mut(name) else { return false };
+        let was_held = login.held.take().is_some_and(|(until, _)| now < until);
+        // What it did until now is known to have been right.
+        (login.begin, login.recipients, login.refused) = (now, 0, 0);
+        login.networks.clear();
+        was_held
     }
 }
 
@@ -219,6 +256,24 @@ mod tests {
         assert_eq!((0..9).find_map(|_| takeover.note("jo", Deed::Refused, LIMITS, 599_999)), None);
         assert_eq!((takeover.held("jo", 600_000), takeover.held("al", 0)), (None, None));
         assert!(takeover.note("jo", Deed::Refused, LIMITS, 600_000).is_some());
+    }
+
+    #[test]
+    fn what_is_released_begins_anew() {
+        let takeover = Takeover::default();
+        for name in ["jo", "al", "bo"] {
+            (0..4).for_each(|_| drop(takeover.note(name, Deed::Refused, LIMITS, 0)));
+        }
+        assert!(takeover.hold("jo", "4 refused", LIMITS, 500) && takeover.hold("al", "many", LIMITS, 0));
+        let held = |login: &str, seconds, sign: &str| HeldLogin { login: login.into(), seconds, sign: sign.into() };
+        assert_eq!(takeover.all_held(1000), [held("al", 599, "many"), held("jo", 600, "4 refused")]);
+        assert!(takeover.release("jo", 1000) && !takeover.release("jo", 1000));
+        assert!(!takeover.release("bo", 1000) && !takeover.release("nobody", 1000));
+        assert_eq!(takeover.all_held(1000), [held("al", 599, "many")]);
+        assert_eq!(takeover.all_held(600_000), []);
+        // it takes as much as at first until there is another sign
+        let refused: Vec<_> = (0..4).map(|_| takeover.note("jo", Deed::Refused, LIMITS, 1000).is_some()).collect();
+        assert_eq!(refused, [false, false, false, true]);
     }
 
     #[test]
