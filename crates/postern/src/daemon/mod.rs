@@ -12,6 +12,7 @@ mod reading;
 mod sasl;
 pub mod server;
 mod session_config;
+mod signals;
 pub mod site;
 mod statistics;
 mod support;

@@ -1,6 +1,7 @@
 //! The running server: start in the right order, reload on SIGHUP, drain on SIGTERM.
 
 use super::privileges::{self, Owner};
+use super::signals::Signals;
 use super::site::{self, Site, Source};
 use super::{listen, logins, mail_log, statistics};
 use crate::anvil::Anvil;
@@ -29,7 +30,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// Sessions get so long to end after SIGTERM.
@@ -446,40 +446,6 @@ fn without_tls(old: &Site, new: &Site) -> Option<Arc<str>> {
     new.services.iter().find(|service| loses(service)).map(|service| Arc::clone(&service.name))
 }
 
-/// The signals that the server knows, and the loop that waits for them.
-struct Signals {
-    runtime: Runtime,
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn install() -> Result<Self> {
-        let runtime = event_loop()?;
-        let (terminate, interrupt, hangup) = {
-            let _entered = runtime.enter();
-            let install = |kind| signal(kind).context("installing signal handlers");
-            (install(SignalKind::terminate())?, install(SignalKind::interrupt())?, install(SignalKind::hangup())?)
-        };
-        Ok(Self { runtime, terminate, interrupt, hangup })
-    }
-
-    /// Reload at each SIGHUP, return at SIGTERM or SIGINT.
-    fn serve(self, reload: impl Fn()) {
-        let Self { runtime, mut terminate, mut interrupt, mut hangup } = self;
-        runtime.block_on(async {
-            loop {
-                tokio::select! {
-                    _ = terminate.recv() => return,
-                    _ = interrupt.recv() => return,
-                    _ = hangup.recv() => reload(),
-                }
-            }
-        });
-    }
-}
-
 /// Give memory back when the sessions that used it are gone.
 async fn watch_memory(worker: std::sync::Weak<Worker>) {
     let mut tide = Tide::default();
@@ -496,7 +462,8 @@ async fn watch_memory(worker: std::sync::Weak<Worker>) {
     }
 }
 
-fn event_loop() -> Result<Runtime> {
+/// The loop of one thread.
+pub(super) fn event_loop() -> Result<Runtime> {
     Builder::new_current_thread()
         .max_blocking_threads(crate::lookup::POOL)
         .enable_all()

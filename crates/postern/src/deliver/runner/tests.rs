@@ -9,7 +9,7 @@ use super::*;
 use crate::internal_mail::{Cleaned, MailClass, OwnMail};
 use config::{HostFacts, MainCf, MasterCf, Parameters};
 use policy::{TableId, TableRegistry};
-use queue::{Envelope, QueueIdSource, Spool, SpoolOptions};
+use queue::{Envelope, QueueIdSource, Recipient, Spool, SpoolOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, TcpListener};
 use std::path::Path;

@@ -11,6 +11,7 @@ mod limits;
 mod mail;
 mod milter;
 mod protocol;
+mod proxy;
 mod tls;
 
 use super::*;
