@@ -7,151 +7,10 @@ use crate::expand::{self, MacroError};
 use crate::master_cf::{MasterCf, Override, Service};
 use crate::parameters::Parameters;
 use crate::registry::{self, Kind, SERVICE_SUFFIXES, ServiceParameter};
+use crate::table_attributes::table_attributes;
 
 /// Programs whose services have parameters for the queue manager.
 const DELIVERY_AGENTS: [&str; 6] = ["error", "lmtp", "local", "pipe", "smtp", "virtual"];
-
-/// Attributes of tables that may be given as `name_attribute` parameters.
-const TABLE_ATTRIBUTES: [(&str, &[&str]); 6] = [
-    (
-        "ldap",
-        &[
-            "bind",
-            "bind_dn",
-            "bind_pw",
-            "cache",
-            "cache_expiry",
-            "cache_size",
-            "chase_referrals",
-            "debuglevel",
-            "dereference",
-            "domain",
-            "expansion_limit",
-            "leaf_result_attribute",
-            "query_filter",
-            "recursion_limit",
-            "result_attribute",
-            "result_filter",
-            "result_format",
-            "sasl_authz_id",
-            "sasl_mechs",
-            "sasl_minssf",
-            "sasl_realm",
-            "scope",
-            "search_base",
-            "server_host",
-            "server_port",
-            "size_limit",
-            "special_result_attribute",
-            "start_tls",
-            "terminal_result_attribute",
-            "timeout",
-            "tls_ca_cert_dir",
-            "tls_ca_cert_file",
-            "tls_cert",
-            "tls_cipher_suite",
-            "tls_key",
-            "tls_random_file",
-            "tls_require_cert",
-            "version",
-        ],
-    ),
-    (
-        "mysql",
-        &[
-            "additional_conditions",
-            "charset",
-            "dbname",
-            "domain",
-            "expansion_limit",
-            "hosts",
-            "idle_interval",
-            "option_file",
-            "option_group",
-            "password",
-            "query",
-            "require_result_set",
-            "result_format",
-            "retry_interval",
-            "select_field",
-            "table",
-            "tls_CAfile",
-            "tls_CApath",
-            "tls_cert_file",
-            "tls_ciphers",
-            "tls_key_file",
-            "tls_verify_cert",
-            "user",
-            "where_field",
-        ],
-    ),
-    (
-        "pgsql",
-        &[
-            "additional_conditions",
-            "dbname",
-            "domain",
-            "encoding",
-            "expansion_limit",
-            "hosts",
-            "idle_interval",
-            "password",
-            "query",
-            "result_format",
-            "retry_interval",
-            "select_field",
-            "select_function",
-            "table",
-            "user",
-            "where_field",
-        ],
-    ),
-    (
-        "sqlite",
-        &[
-            "additional_conditions",
-            "dbpath",
-            "domain",
-            "expansion_limit",
-            "query",
-            "result_format",
-            "select_field",
-            "table",
-            "where_field",
-        ],
-    ),
-    (
-        "memcache",
-        &[
-            "backup",
-            "data_size_limit",
-            "domain",
-            "expansion_limit",
-            "flags",
-            "key_format",
-            "line_size_limit",
-            "max_try",
-            "memcache",
-            "retry_pause",
-            "timeout",
-            "ttl",
-        ],
-    ),
-    (
-        "mongodb",
-        &[
-            "collection",
-            "dbname",
-            "domain",
-            "expansion_limit",
-            "projection",
-            "query_filter",
-            "result_attribute",
-            "result_format",
-            "uri",
-        ],
-    ),
-];
 
 /// Why a name is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -338,11 +197,11 @@ impl Usage {
         for word in value.split(|c: char| matches!(c, ',' | '{' | '}') || c.is_ascii_whitespace()) {
             let word = word.trim_start_matches("proxy:").trim_start_matches("debug:");
             let Some((kind, prefix)) = word.split_once(':') else { continue };
-            let Some((_, attributes)) = TABLE_ATTRIBUTES.iter().find(|(known, _)| *known == kind) else { continue };
-            if prefix.is_empty() || prefix.starts_with(['/', '.']) {
+            let attributes = table_attributes(kind);
+            if attributes.is_empty() || prefix.is_empty() || prefix.starts_with(['/', '.']) {
                 continue;
             }
-            for attribute in *attributes {
+            for attribute in attributes {
                 let name = format!("{prefix}_{attribute}");
                 if scope.local.contains_key(name.as_str()) || scope.values.contains_key(name.as_str()) {
                     self.use_defined(scope, name);

@@ -95,10 +95,10 @@ impl Attributes {
     }
 
     /// Warnings about attributes in the file that mean nothing: a misspelled one must not go unnoticed.
-    pub(super) fn unknown(&self, known: &[&[&str]]) -> Vec<Diagnostic> {
+    pub(super) fn unknown(&self, known: &[&str]) -> Vec<Diagnostic> {
         let Source::File(values) = &self.source else { return Vec::new() };
         let mut names: Vec<&str> = values.keys().map(String::as_str).collect();
-        names.retain(|name| !known.iter().any(|known| known.contains(name)));
+        names.retain(|name| !known.contains(name));
         names.sort_unstable();
         let help = "correct its name, or remove the line";
         let warn = |name: &str| self.warning(format_args!("unknown attribute: {name} -- ignored"), help);

@@ -162,7 +162,7 @@ fn length(line: &[u8], key: &str) -> Option<usize> {
 /// Open a table from its file of attributes, or from `NAME_memcache` and so on in main.cf.
 pub(super) fn open(spec: &TableSpec<'_>, options: &OpenOptions, depth: usize) -> Result<Opened, OpenFailure> {
     let Read { attributes, mut files, mut warnings } = Attributes::read(spec, options)?;
-    warnings.extend(attributes.unknown(&[ATTRIBUTES]));
+    warnings.extend(attributes.unknown(ATTRIBUTES));
     match build(spec, options, &attributes, &mut warnings) {
         Ok(mut table) => {
             files.extend_from_slice(table.key.files());

@@ -8,26 +8,12 @@ use super::sql::{self, Host, Rows, Session, Sql};
 use super::tls::Files;
 use crate::open::{OpenFailure, OpenOptions, Opened, io_text};
 use crate::spec::TableSpec;
-use config::Diagnostic;
+use config::{Diagnostic, table_attributes};
 use mysql_async::prelude::Queryable;
 use mysql_async::{ClientIdentity, Conn, Error, IoError, Opts, OptsBuilder, SslOpts, Value};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Attributes besides those of every SQL table.
-const OWN_ATTRIBUTES: &[&str] = &[
-    "charset",
-    "option_file",
-    "option_group",
-    "require_result_set",
-    "tls_CAfile",
-    "tls_CApath",
-    "tls_cert_file",
-    "tls_ciphers",
-    "tls_key_file",
-    "tls_verify_cert",
-];
 
 /// Where servers put their socket: Debian, others.
 const SOCKETS: [&str; 3] = ["/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock"];
@@ -176,7 +162,7 @@ fn text_of(error: &Error) -> String {
 /// Open a table from its file of attributes, or from `NAME_hosts` and so on in main.cf.
 pub(super) fn open(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened, OpenFailure> {
     let Read { attributes, mut files, mut warnings } = Attributes::read(spec, options)?;
-    warnings.extend(attributes.unknown(&[sql::COMMON_ATTRIBUTES, OWN_ATTRIBUTES]));
+    warnings.extend(attributes.unknown(table_attributes("mysql")));
     let tls = tls_files(&attributes, options);
     files.extend(tls.watched());
     match build(spec, options, &attributes, &tls, &mut warnings) {

@@ -11,7 +11,7 @@ use super::sql::{self, Host, Rows, Session, Sql};
 use crate::open::{OpenFailure, OpenOptions, Opened, io_text};
 use crate::spec::TableSpec;
 use crate::watch::WatchedFile;
-use config::Diagnostic;
+use config::{Diagnostic, table_attributes};
 use futures_util::StreamExt;
 use std::error::Error as _;
 use std::pin::pin;
@@ -20,9 +20,6 @@ use std::time::Instant;
 use tls::Tls;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, SimpleQueryMessage};
-
-/// Attributes besides those of every SQL table.
-const OWN_ATTRIBUTES: &[&str] = &["select_function", "encoding"];
 
 /// Where to connect to, and how.
 pub(super) struct Server {
@@ -139,7 +136,7 @@ fn text_of(error: &tokio_postgres::Error) -> String {
 /// Open a table from its file of attributes, or from `NAME_hosts` and so on in main.cf.
 pub(super) fn open(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened, OpenFailure> {
     let Read { attributes, mut files, mut warnings } = Attributes::read(spec, options)?;
-    warnings.extend(attributes.unknown(&[sql::COMMON_ATTRIBUTES, OWN_ATTRIBUTES]));
+    warnings.extend(attributes.unknown(table_attributes("pgsql")));
     match build(spec, options, &attributes, &mut warnings) {
         Ok((table, more)) => {
             files.extend(more);

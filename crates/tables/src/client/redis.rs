@@ -142,7 +142,7 @@ fn request(words: &[&str]) -> Vec<u8> {
 /// Open a table from its file of attributes, or from `NAME_host` and so on in main.cf.
 pub(super) fn open(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened, OpenFailure> {
     let Read { attributes, mut files, mut warnings } = Attributes::read(spec, options)?;
-    warnings.extend(attributes.unknown(&[ATTRIBUTES]));
+    warnings.extend(attributes.unknown(ATTRIBUTES));
     match build(spec, options, &attributes, &mut warnings) {
         Ok(table) => {
             files.extend_from_slice(table.query.files());

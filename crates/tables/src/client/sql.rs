@@ -17,25 +17,6 @@ const LIFETIME: Duration = Duration::from_secs(600);
 /// Larger answers are refused, in bytes.
 const ANSWER_LIMIT: usize = 1 << 20;
 
-/// The attributes that build a query, and those that every SQL table has.
-pub(super) const COMMON_ATTRIBUTES: &[&str] = &[
-    "hosts",
-    "user",
-    "password",
-    "dbname",
-    "query",
-    "table",
-    "select_field",
-    "where_field",
-    "additional_conditions",
-    "result_format",
-    "domain",
-    "expansion_limit",
-    "idle_interval",
-    "retry_interval",
-    "postern_timeout",
-];
-
 /// A connection that takes SQL.
 pub(super) trait Session: Connection {
     /// Text of a key, to stand between quotes.

@@ -12,7 +12,7 @@ use super::tls::{Check, Files};
 use crate::open::{OpenFailure, OpenOptions, Opened};
 use crate::spec::TableSpec;
 use crate::{LookupError, Table};
-use config::Diagnostic;
+use config::{Diagnostic, table_attributes};
 use ldap3::{DerefAliases, Scope};
 use results::{ResultAttributes, Walk};
 use session::{Found, Search, Server, Session};
@@ -29,47 +29,6 @@ const IDLE: Duration = Duration::from_secs(300);
 
 /// A server that took long to fail is left alone for as long as it took, but not for longer.
 const REST: Duration = Duration::from_secs(60);
-
-const KNOWN_ATTRIBUTES: &[&str] = &[
-    "bind",
-    "bind_dn",
-    "bind_pw",
-    "cache",
-    "cache_expiry",
-    "cache_size",
-    "chase_referrals",
-    "debuglevel",
-    "dereference",
-    "domain",
-    "expansion_limit",
-    "leaf_result_attribute",
-    "query_filter",
-    "recursion_limit",
-    "result_attribute",
-    "result_filter",
-    "result_format",
-    "sasl_authz_id",
-    "sasl_mechs",
-    "sasl_minssf",
-    "sasl_realm",
-    "scope",
-    "search_base",
-    "server_host",
-    "server_port",
-    "size_limit",
-    "special_result_attribute",
-    "start_tls",
-    "terminal_result_attribute",
-    "timeout",
-    "tls_ca_cert_dir",
-    "tls_ca_cert_file",
-    "tls_cert",
-    "tls_cipher_suite",
-    "tls_key",
-    "tls_random_file",
-    "tls_require_cert",
-    "version",
-];
 
 /// A table of a directory.
 struct Directory {
@@ -128,7 +87,7 @@ impl Directory {
 /// Open a table from its file of attributes, or from `NAME_server_host` and so on in main.cf.
 pub(super) fn open(spec: &TableSpec<'_>, options: &OpenOptions) -> Result<Opened, OpenFailure> {
     let Read { attributes, mut files, mut warnings } = Attributes::read(spec, options)?;
-    warnings.extend(attributes.unknown(&[KNOWN_ATTRIBUTES]));
+    warnings.extend(attributes.unknown(table_attributes("ldap")));
     let tls = tls_files(&attributes, options);
     files.extend(tls.watched());
     match build(spec, options, &attributes, &tls, &mut warnings) {
