@@ -1,5 +1,7 @@
 //! Settings and tables for tests.
 
+use crate::cleanup::{MessageContext, RewriteContext};
+use crate::date::Timestamp;
 use crate::lookup::{Lookup, LookupFailed};
 use policy::{Settings, TableId};
 use std::sync::Arc;
@@ -51,5 +53,25 @@ impl Lookup for Entries<'_> {
             Some((.., value)) => Ok(Some((*value).into())),
             None => Ok(None),
         }
+    }
+}
+
+/// A message from a stranger to a user of ours.
+pub(crate) fn context() -> MessageContext {
+    MessageContext {
+        queue_id: "QID".into(),
+        now: Timestamp::utc(1_795_350_328),
+        origin: "client.example.net[192.0.2.10]".into(),
+        sender: "s@example.org".into(),
+        last_recipient: Some("u@example.com".into()),
+        protocol: Some("ESMTP".into()),
+        helo: Some("client.example.net".into()),
+        rewrite: RewriteContext::Remote,
+        prepended: Vec::new(),
+        received: None,
+        checks: true,
+        mappings: true,
+        effects: Vec::new(),
+        refusal: None,
     }
 }

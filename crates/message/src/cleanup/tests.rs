@@ -4,8 +4,8 @@ mod actions;
 mod garbage;
 
 use super::*;
-use crate::date::Timestamp;
 use crate::lookup::{LookupFailed, MapTable, Maps, NoTables};
+use crate::testing::context;
 use policy::TableId;
 use std::sync::Arc;
 
@@ -43,25 +43,6 @@ fn checked() -> CleanupConfig {
 
 fn plain() -> CleanupConfig {
     CleanupConfig { myhostname: "mail.example.com".into(), ..CleanupConfig::default() }
-}
-
-fn context() -> MessageContext {
-    MessageContext {
-        queue_id: "QID".into(),
-        now: Timestamp::utc(1_795_350_328),
-        origin: "client.example.net[192.0.2.10]".into(),
-        sender: "s@example.org".into(),
-        last_recipient: Some("u@example.com".into()),
-        protocol: Some("ESMTP".into()),
-        helo: Some("client.example.net".into()),
-        rewrite: RewriteContext::Remote,
-        prepended: Vec::new(),
-        received: None,
-        checks: true,
-        mappings: true,
-        effects: Vec::new(),
-        refusal: None,
-    }
 }
 
 struct Run {

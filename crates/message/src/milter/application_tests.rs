@@ -1,32 +1,16 @@
 //! Changes to header and envelope, as the queue gets them.
 
 use super::*;
-use crate::cleanup::{Effects, MessageContext, RewriteContext};
-use crate::date::Timestamp;
+use crate::cleanup::{Effects, MessageContext};
 use crate::recipients::expand;
-use crate::testing::{Entries, Values};
+use crate::testing::{self, Entries, Values};
 use policy::TableRegistry;
 
 const VIRTUAL: u32 = 0;
 const HEADER: &str = "Received: ours\nSubject: one\nX-Two: a\nX-Two: b\n";
 
 fn context() -> MessageContext {
-    MessageContext {
-        queue_id: "QID".into(),
-        now: Timestamp::utc(1_795_350_328),
-        origin: "client.example.net[192.0.2.10]".into(),
-        sender: "a@example.org".into(),
-        last_recipient: Some("u@example.com".into()),
-        protocol: Some("ESMTP".into()),
-        helo: None,
-        rewrite: RewriteContext::Remote,
-        prepended: Vec::new(),
-        received: None,
-        checks: true,
-        mappings: true,
-        effects: Vec::new(),
-        refusal: None,
-    }
+    MessageContext { sender: "a@example.org".into(), helo: None, ..testing::context() }
 }
 
 /// What became of a message for u@example.com and alias@example.com (which is one@ and two@).
